@@ -1,0 +1,224 @@
+"""The CloudEvents 1.0 structured JSON envelope around every event.
+
+Source: CloudEvents specification 1.0.2 and its JSON event format. Extension attributes are lower-case letters and
+digits only, as the specification demands.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from grace_common.contract import events  # noqa: F401  (loads every event class into the registry)
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.base import Event, answer_id, event_types
+
+MAX_ENVELOPE_BYTES: Final = 48 * 1024
+MAX_DEPTH: Final = 32
+CONTENT_TYPE: Final = "application/cloudevents+json"
+
+_REQUIRED: Final = ("id", "source", "type", "time", "data", "correlationid", "operationid", "actor")
+_KNOWN: Final = frozenset(
+    (*_REQUIRED, "specversion", "datacontenttype", "dataschema", "subject", "causationid", "traceparent")
+)
+
+
+class UnsupportedVersion(Refused):
+    """The type is of a newer version than this code knows: parked, never guessed, handled after the upgrade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event with the attributes that say where it comes from and why.
+
+    id            of this fact; derives from its cause (`answer`) or is a UUIDv7 (`first`)
+    source        `/grace/<service>` or `/producer/<name>`
+    time          when it was stated, timezone-aware
+    correlation   the task (or evaluation, or decision) that all of this is about
+    causation     id of the event that caused this one; None for a first event
+    operation     the operation within which it was stated
+    actor         the person or service on whose behalf
+    traceparent   W3C trace context; None where nothing was traced
+    """
+
+    id: UUID
+    source: str
+    time: datetime
+    correlation: str
+    causation: UUID | None
+    operation: UUID
+    actor: str
+    traceparent: str | None
+    event: Event
+
+    @property
+    def type(self) -> str:
+        return self.event.TYPE
+
+    @property
+    def key(self) -> bytes:
+        return self.event.partition_key.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an envelope takes from the work in which its event was stated."""
+
+    source: str
+    operation: UUID
+    actor: str
+    correlation: str
+    traceparent: str | None = None
+
+
+def first(event: Event, context: Context, *, id: UUID, time: datetime) -> Envelope:
+    """Wrap a fact that nothing of Grace caused; `id` is a UUIDv7 or derives from an idempotency key."""
+    return Envelope(
+        id=id,
+        source=context.source,
+        time=time,
+        correlation=context.correlation,
+        causation=None,
+        operation=context.operation,
+        actor=context.actor,
+        traceparent=context.traceparent,
+        event=event,
+    )
+
+
+def answer(event: Event, cause: UUID, context: Context, *, ordinal: int, time: datetime) -> Envelope:
+    """Wrap a fact caused by the event `cause`; `ordinal` counts the answers of one type to one cause from zero."""
+    return Envelope(
+        id=answer_id(cause, event.TYPE, ordinal),
+        source=context.source,
+        time=time,
+        correlation=context.correlation,
+        causation=cause,
+        operation=context.operation,
+        actor=context.actor,
+        traceparent=context.traceparent,
+        event=event,
+    )
+
+
+def encode(envelope: Envelope) -> bytes:
+    """Return the exact bytes that are sealed and sent; Refused above 48 KiB."""
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": str(envelope.id),
+        "source": envelope.source,
+        "type": envelope.event.TYPE,
+        "time": envelope.time.isoformat(),
+        "subject": envelope.event.partition_key,
+        "datacontenttype": "application/json",
+        "dataschema": f"urn:grace:schema:{envelope.event.schema_name()}",
+        "correlationid": envelope.correlation,
+        "operationid": str(envelope.operation),
+        "actor": envelope.actor,
+    }
+    if envelope.causation is not None:
+        attributes["causationid"] = str(envelope.causation)
+    if envelope.traceparent is not None:
+        attributes["traceparent"] = envelope.traceparent
+    attributes["data"] = orjson.Fragment(envelope.event.model_dump_json().encode())
+    value = orjson.dumps(attributes)
+    if len(value) > MAX_ENVELOPE_BYTES:
+        raise Refused(
+            f"the {envelope.event.TYPE} envelope has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES}; "
+            "send less, or split the request"
+        )
+    return value
+
+
+def parse(value: bytes) -> dict[str, Any]:
+    """Return the attributes of an envelope without opening its data; Refused says what is wrong with the bytes."""
+    if len(value) > MAX_ENVELOPE_BYTES:
+        raise Refused(f"the record has {len(value)} bytes and an envelope at most {MAX_ENVELOPE_BYTES}")
+    try:
+        attributes = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"the record is not JSON: {error}") from error
+    if not isinstance(attributes, dict):
+        raise Refused(f"the record is a JSON {type(attributes).__name__}, expected a CloudEvents object")
+    if attributes.get("specversion") != "1.0":
+        raise Refused(f"specversion is {attributes.get('specversion')!r}, expected '1.0'")
+    missing = [name for name in _REQUIRED if name not in attributes]
+    if missing:
+        raise Refused(f"the envelope lacks {', '.join(missing)}")
+    unknown = attributes.keys() - _KNOWN
+    if unknown:
+        raise Refused(f"the envelope has unknown attributes: {', '.join(sorted(unknown))}")
+    not_text = [name for name in attributes if name != "data" and not isinstance(attributes[name], str)]
+    if not_text:
+        raise Refused(f"the envelope's {', '.join(sorted(not_text))} must be text")
+    if _deeper_than(attributes["data"], MAX_DEPTH):
+        raise Refused(f"the data is nested deeper than {MAX_DEPTH} levels")
+    return attributes
+
+
+def open(value: bytes) -> Envelope:
+    """Return the envelope with its event in the newest version.
+
+    raises  Refused for anything that is no valid envelope of a known type, UnsupportedVersion for a newer version
+    """
+    attributes = parse(value)
+    event_class = _event_class(attributes["type"])
+    try:
+        # The data is validated in JSON mode (strict about types, lenient about what JSON cannot say, such as UUIDs).
+        event = event_class.model_validate_json(orjson.dumps(attributes["data"]))
+    except ValidationError as error:
+        raise Refused(f"{attributes['type']} data is invalid: {explain(error)}") from error
+    try:
+        causation = attributes.get("causationid")
+        envelope = Envelope(
+            id=UUID(attributes["id"]),
+            source=attributes["source"],
+            time=datetime.fromisoformat(attributes["time"]),
+            correlation=attributes["correlationid"],
+            causation=UUID(causation) if causation is not None else None,
+            operation=UUID(attributes["operationid"]),
+            actor=attributes["actor"],
+            traceparent=attributes.get("traceparent"),
+            event=event.upcast(),
+        )
+    except ValueError as error:
+        raise Refused(f"an attribute of the envelope is malformed: {error}") from error
+    if envelope.time.tzinfo is None:
+        raise Refused(f"the envelope's time {attributes['time']!r} names no timezone")
+    return envelope
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's findings in one line that never repeats the offending values (they may be secrets)."""
+    found = [f"{'.'.join(str(part) for part in item['loc']) or 'the object'}: {item['msg']}" for item in error.errors()]
+    shown = "; ".join(found[:5])
+    return shown if len(found) <= 5 else f"{shown}; and {len(found) - 5} more"
+
+
+def _event_class(type_: str) -> type[Event]:
+    types = event_types()
+    if type_ in types:
+        return types[type_]
+    stem, _, version = type_.rpartition(".v")
+    known = [int(name.rpartition(".v")[2]) for name in types if name.rpartition(".v")[0] == stem]
+    if known and version.isdigit() and int(version) > max(known):
+        raise UnsupportedVersion(f"{type_} is newer than this service knows (v{max(known)}); upgrade, then replay it")
+    raise Refused(f"{type_!r} is no event type of Grace")
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (Mapping, list))
+            for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, (Mapping, list)) for item in level)

@@ -1,0 +1,133 @@
+"""What the crypto-signer signed: `grace.signature.v1`, whose one partition is the ledger's order."""
+
+from datetime import datetime
+from typing import ClassVar, Self
+from uuid import UUID
+
+from grace_common.contract import topics
+from grace_common.contract.events.base import Event
+
+_ID = UUID("019ac000-0000-7000-8000-000000000005")
+_TIME = datetime.fromisoformat("2026-11-22T00:00:00+00:00")
+
+
+class _SignatureEvent(Event):
+    """What every entry of the ledger has.
+
+    entry_id  the identity of the entry: the first copy of an id wins
+    leaf      the exact DSSE envelope bytes that become the Merkle leaf
+    index     what the ledger can be searched by; taken from the signed statement
+    """
+
+    TOPIC: ClassVar = topics.SIGNATURE
+
+    entry_id: UUID
+    leaf: bytes
+    entry_type: str
+    operation_id: UUID
+    correlation: str
+    actor: str
+    service: str
+    time: datetime
+
+    @property
+    def partition_key(self) -> str:
+        return "log"
+
+
+class EnvelopeNotarized(_SignatureEvent):
+    """One envelope's statement, signed with its operation's key; `payload` is the envelope as it came."""
+
+    TYPE: ClassVar = "grace.envelope-notarized.v1"
+
+    payload: bytes
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            entry_id=_ID,
+            leaf=b"{}",
+            entry_type="grace.task-submitted.v1",
+            operation_id=_ID,
+            correlation="019ac000-0000-7000-8000-000000000001",
+            actor="ada",
+            service="gateway",
+            time=_TIME,
+            payload=b"{}",
+        )
+
+
+class OperationKeyGenerated(_SignatureEvent):
+    """An operation's key came to be; logged as `cryptographic_key_generated` before the operation's first entry."""
+
+    TYPE: ClassVar = "grace.operation-key-generated.v1"
+
+    key_id: str
+    public_key: bytes
+    epoch: int
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            entry_id=_ID,
+            leaf=b"{}",
+            entry_type="cryptographic_key_generated",
+            operation_id=_ID,
+            correlation="019ac000-0000-7000-8000-000000000001",
+            actor="crypto-signer",
+            service="crypto-signer",
+            time=_TIME,
+            key_id="3f2a",
+            public_key=bytes(32),
+            epoch=1,
+        )
+
+
+class NotaryKeyPublished(_SignatureEvent):
+    """A key of the signer itself (notary, attestation) with the CA's signature over it."""
+
+    TYPE: ClassVar = "grace.notary-key-published.v1"
+
+    key_id: str
+    public_key: bytes
+    purpose: str
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            entry_id=_ID,
+            leaf=b"{}",
+            entry_type="grace.notary-key-published.v1",
+            operation_id=_ID,
+            correlation="keys",
+            actor="crypto-signer",
+            service="crypto-signer",
+            time=_TIME,
+            key_id="3f2a",
+            public_key=bytes(32),
+            purpose="notary",
+        )
+
+
+class ArtifactAttested(_SignatureEvent):
+    """The delivered artifact's in-toto statement in a DSSE envelope (`leaf`), signed with the attestation key."""
+
+    TYPE: ClassVar = "grace.artifact-attested.v1"
+
+    task_id: UUID
+    artifact_sha256: str
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            entry_id=_ID,
+            leaf=b"{}",
+            entry_type="grace.artifact-attested.v1",
+            operation_id=_ID,
+            correlation="019ac000-0000-7000-8000-000000000001",
+            actor="crypto-signer",
+            service="crypto-signer",
+            time=_TIME,
+            task_id=_ID,
+            artifact_sha256="01" * 32,
+        )
