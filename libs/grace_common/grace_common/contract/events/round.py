@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from grace_common.contract import topics
-from grace_common.contract.events.base import Event, Sha256, Share
+from grace_common.contract.events.base import Contract, Event, Sha256, Share
 from grace_common.contract.events.task import Specification, fibonacci
 
 TaskState = Literal[
@@ -238,3 +238,30 @@ class OutcomeLearned(_RoundEvent):
             rounds=1,
             learned_at=datetime.fromisoformat("2026-11-22T00:00:00+00:00"),
         )
+
+
+class Policy(Contract):
+    """One set of CEL expressions; decisions name it as `name@version`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    version: Annotated[int, Field(ge=1)]
+    description: str = ""
+    expressions: dict[str, str]
+
+
+class PoliciesPublished(Event):
+    """The policies that the orchestrator decides by from now on, stated when it starts."""
+
+    TYPE: ClassVar = "grace.policies-published.v1"
+    TOPIC: ClassVar = topics.ROUND
+
+    policies: Annotated[tuple[Policy, ...], Field(max_length=100)]
+
+    @property
+    def partition_key(self) -> str:
+        return "policies"
+
+    @classmethod
+    def example(cls) -> Self:
+        expressions = {"required_approvals": "task.mode == 'autonomous' ? 0 : 1"}
+        return cls(policies=(Policy(name="approval", version=1, expressions=expressions),))

@@ -274,3 +274,27 @@ class KeyRevocationRequested(Event):
     @classmethod
     def example(cls) -> Self:
         return cls(key_id="3f2a", reason="laptop lost", by="olga")
+
+
+class ReplayRequested(Event):
+    """An operator wants a dead-lettered record handled again: `consumer`, and no other service, re-reads the offset."""
+
+    TYPE: ClassVar = "grace.replay-requested.v1"
+    TOPIC: ClassVar = topics.TASK
+
+    refusal_id: UUID
+    consumer: Annotated[str, Field(min_length=1, max_length=100)]
+    topic: Annotated[str, Field(min_length=1, max_length=200)]
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+    by: str
+
+    @property
+    def partition_key(self) -> str:
+        return str(self.refusal_id)
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            refusal_id=_TASK, consumer="consensus", topic="grace.candidate.v1", partition=0, offset=17, by="olga"
+        )
