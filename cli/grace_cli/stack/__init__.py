@@ -1,0 +1,1 @@
+"""The local stack: real Kafka and PostgreSQL without Docker, and a supervisor that keeps the services running."""
