@@ -41,6 +41,7 @@ class KafkaServer:
 
     password        of the principal `admin`, the only super user
     advertised_port the port clients are told to connect to, where a proxy stands before the broker
+    listen_address  loopback, except in a container whose port is published on the host's loopback
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class KafkaServer:
     controller_port: int
     password: str = field(repr=False)
     advertised_port: int | None = None
+    listen_address: str = LOOPBACK
 
     @property
     def bootstrap(self) -> str:
@@ -62,7 +64,7 @@ class KafkaServer:
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write("server.properties", self._properties())
+            self._write("server.properties", self.properties(self._data))
             self._write("log4j2.properties", LOGGING)
             if not (self._data / "meta.properties").exists():
                 self._format()
@@ -156,7 +158,8 @@ class KafkaServer:
                 "look at the disk, or begin afresh with `make clean`",
             )
 
-    def _properties(self) -> str:
+    def properties(self, data: Path) -> str:
+        """Return the broker's configuration; it holds the password. `data` is the folder of its records."""
         advertised = self.advertised_port or self.port
         jaas = (
             "org.apache.kafka.common.security.scram.ScramLoginModule required "
@@ -166,7 +169,9 @@ class KafkaServer:
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{self.controller_port}",
-            "listeners": f"SASL_PLAINTEXT://{self.bootstrap},CONTROLLER://{LOOPBACK}:{self.controller_port}",
+            "listeners": (
+                f"SASL_PLAINTEXT://{self.listen_address}:{self.port},CONTROLLER://{LOOPBACK}:{self.controller_port}"
+            ),
             "advertised.listeners": (
                 f"SASL_PLAINTEXT://{LOOPBACK}:{advertised},CONTROLLER://{LOOPBACK}:{self.controller_port}"
             ),
@@ -182,7 +187,7 @@ class KafkaServer:
             "allow.everyone.if.no.acl.found": "false",
             "auto.create.topics.enable": "false",
             "message.max.bytes": MAX_RECORD_BYTES,
-            "log.dirs": self._data,
+            "log.dirs": data,
             "log.segment.bytes": 64 * 1024 * 1024,
             "log.cleaner.dedupe.buffer.size": CLEANER_BYTES,
             "offsets.topic.num.partitions": 4,

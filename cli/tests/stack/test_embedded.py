@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.embedded import EmbeddedKafka, EmbeddedPostgres
+from grace_cli.testing.stack import Kafka, Postgres
 
 
 async def test_postgres_keeps_a_committed_row_through_a_kill() -> None:
@@ -57,3 +58,11 @@ def test_closing_ends_the_process_and_removes_the_data() -> None:
     with pytest.raises(CliError) as raised:
         _ = server.pid
     assert raised.value.code is Exit.NOT_RUNNING
+
+
+async def test_the_session_fixtures_give_a_running_pair(kafka: Kafka, postgres: Postgres) -> None:
+    client = AdminClient(kafka.admin_config())
+    assert client.list_topics(timeout=10).brokers
+    connection = await asyncpg.connect(postgres.url())
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()

@@ -1,0 +1,1 @@
+"""What tests of all members use to reach a real Kafka and a real PostgreSQL."""

@@ -1,0 +1,3 @@
+"""Fixtures that every member's tests may use."""
+
+pytest_plugins = ["grace_cli.testing.stack"]
