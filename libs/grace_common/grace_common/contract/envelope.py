@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from grace_common.contract import events  # noqa: F401  (loads every event class into the registry)
 from grace_common.contract.errors import Refused
@@ -139,8 +140,9 @@ def parse(value: bytes) -> dict[str, Any]:
     if len(value) > MAX_ENVELOPE_BYTES:
         raise Refused(f"the record has {len(value)} bytes and an envelope at most {MAX_ENVELOPE_BYTES}")
     try:
-        attributes = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        # Not orjson: it reads an integer beyond 64 bits, which an example may well hold, as a float.
+        attributes = from_json(value, allow_inf_nan=False)
+    except ValueError as error:
         raise Refused(f"the record is not JSON: {error}") from error
     if not isinstance(attributes, dict):
         raise Refused(f"the record is a JSON {type(attributes).__name__}, expected a CloudEvents object")
@@ -169,7 +171,7 @@ def open(value: bytes) -> Envelope:
     event_class = _event_class(attributes["type"])
     try:
         # The data is validated in JSON mode (strict about types, lenient about what JSON cannot say, such as UUIDs).
-        event = event_class.model_validate_json(orjson.dumps(attributes["data"]))
+        event = event_class.model_validate_json(to_json(attributes["data"]))
     except ValidationError as error:
         raise Refused(f"{attributes['type']} data is invalid: {explain(error)}") from error
     try:
