@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from grace_common.contract import topics
-from grace_common.contract.events.base import Contract, Event, Sha256, Share
+from grace_common.contract.events.base import Contract, Event, Identifier, Sha256, Share
 
 _TASK = UUID("019ac000-0000-7000-8000-000000000001")
 _ROUND = UUID("019ac000-0000-7000-8000-000000000002")
@@ -56,8 +56,8 @@ class ApproachProposed(_CandidateEvent):
     TYPE: ClassVar = "grace.approach-proposed.v1"
 
     approach: str
-    entry_point: str
-    signature: str
+    entry_point: Identifier
+    signature: Annotated[str, Field(max_length=500)]
     generators: tuple[str, ...]
     questions: tuple[str, ...] = ()
 
