@@ -1,6 +1,6 @@
 """What an approval names: one digest over the artifact, its evaluation report and the decision that chose it.
 
-Every digest is lower-case hexadecimal SHA-256, so that a person's tool, the console and the orchestrator agree to the byte.
+Every digest is lower-case hexadecimal SHA-256: a person's tool, the console and the orchestrator agree to the byte.
 """
 
 import hashlib

@@ -23,21 +23,6 @@ TaskState = Literal[
     "cancelled",
 ]
 
-
-class Policy(Contract):
-    """One policy file: CEL expressions by what they decide. `reference` is what decisions name."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-    version: Annotated[int, Field(ge=1)]
-    description: str
-    expressions: dict[str, str]
-
-    @property
-    def reference(self) -> str:
-        """`approval@1`."""
-        return f"{self.name}@{self.version}"
-
-
 _TASK = UUID("019ac000-0000-7000-8000-000000000001")
 _ROUND = UUID("019ac000-0000-7000-8000-000000000002")
 
@@ -282,29 +267,3 @@ class PoliciesPublished(Event):
     def example(cls) -> Self:
         expressions = {"required_approvals": "task.mode == 'autonomous' ? 0 : 1"}
         return cls(policies=(Policy(name="approval", version=1, expressions=expressions),))
-
-
-class PoliciesPublished(Event):
-    """The policies in force from now on for tasks submitted later; a running task keeps those it began under."""
-
-    TYPE: ClassVar = "grace.policies-published.v1"
-    TOPIC: ClassVar = topics.ROUND
-
-    policies: tuple[Policy, ...]
-
-    @property
-    def partition_key(self) -> str:
-        return "policies"
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls(
-            policies=(
-                Policy(
-                    name="approval",
-                    version=1,
-                    description="Who must agree before an artifact is delivered",
-                    expressions={"required_approvals": "1", "may_complete_without_approval": "false"},
-                ),
-            )
-        )
