@@ -1,0 +1,329 @@
+"""Delivery: the one place that decides what becomes of a record.
+
+Per partition, in order: check the seal, open the envelope, drop what the inbox knows, call the handler, commit its
+answers with the inbox row, then commit the offset. `Refused` goes to the dead-letter topic; `Unready` is tried again
+with growing, jittered pauses and a bound, then dead-lettered; an outage of database or broker is waited out without
+bound; anything else is a bug and stops the consumer loudly, with the offset kept.
+
+Consecutive records whose handlers stay inside the database share one transaction (group commit); when it fails, each is
+tried alone, so that one bad record costs its neighbours nothing but time.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, Final
+from uuid import uuid5
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from faststream.kafka import KafkaBroker
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from grace_common.contract import envelope as envelopes
+from grace_common.contract.envelope import Envelope, parse
+from grace_common.contract.errors import Refused, Unready
+from grace_common.contract.events.base import event_types
+from grace_common.runtime import telemetry
+from grace_common.runtime.clock import Clock
+from grace_common.runtime.database import Database, current
+from grace_common.runtime.operation import Operation, running
+from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.router import EventRouter, Route, Work, inbox_key
+from grace_common.runtime.seal import SealedRecord, Signer
+from grace_common.runtime.settings import Settings
+from grace_common.runtime.stream import (
+    Gate,
+    Record,
+    commit,
+    fail,
+    last_positions,
+    patiently,
+    refusal_code,
+    subscribe,
+)
+from grace_common.runtime.tables import inbox
+
+MOST_IN_A_TRANSACTION: Final = 128
+_PAUSE_ABOVE, _RESUME_BELOW = 1000, 200
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A record whose seal holds and whose envelope is open, with the route that wants it."""
+
+    record: Record
+    envelope: Envelope
+    route: Route
+    signer: Signer
+
+
+class Delivery(ConsumerRebalanceListener):
+    """Carries out one EventRouter's routes for one consumer group."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        router: EventRouter[Any],
+        ports: Any,
+        *,
+        database: Database,
+        outbox: Outbox,
+        gate: Gate,
+        clock: Clock,
+        stopped_by: "asyncio.Future[None]",
+    ) -> None:
+        self._settings = settings
+        self._router = router
+        self._routes = router.by_type
+        self._ports = ports
+        self._database = database
+        self._outbox = outbox
+        self._gate = gate
+        self._clock = clock
+        self._stopped_by = stopped_by
+        self._subscriber: Any = None
+        self._queues: dict[TopicPartition, asyncio.Queue[Record]] = {}
+        self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._draining = False
+        self.healthy = True
+
+    def attach(self, kafka: KafkaBroker) -> None:
+        self._subscriber = subscribe(
+            kafka, self._settings, self._router.group_id, self._router.topics, self._receive, self, most=500
+        )
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Workers start with the first record."""
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Hand back what was not finished: its offset is not committed, so the next owner gets it."""
+        await self._cancel(revoked)
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish what is in hand, at most `grace_s` seconds; hand back the rest."""
+        self._draining = True
+        for queue in self._queues.values():
+            while not queue.empty():
+                queue.get_nowait()
+                queue.task_done()
+        waiting = [asyncio.create_task(queue.join()) for queue in self._queues.values()]
+        if waiting:
+            _, unfinished = await asyncio.wait(waiting, timeout=grace_s)
+            for task in unfinished:
+                task.cancel()
+        await self._cancel(list(self._workers))
+
+    async def _receive(self, records: Sequence[Record]) -> None:
+        if self._draining:
+            return
+        by_partition: dict[TopicPartition, list[Record]] = defaultdict(list)
+        for record in records:
+            by_partition[TopicPartition(record.topic, record.partition)].append(record)
+        for partition, arrived in by_partition.items():
+            queue = self._queues.setdefault(partition, asyncio.Queue())
+            for record in arrived:
+                queue.put_nowait(record)
+            worker = self._workers.get(partition)
+            if worker is None or worker.done():
+                self._workers[partition] = asyncio.create_task(self._work(partition, queue))
+            if queue.qsize() > _PAUSE_ABOVE:
+                self._subscriber.consumer.pause(partition)
+
+    async def _work(self, partition: TopicPartition, queue: "asyncio.Queue[Record]") -> None:
+        try:
+            while True:
+                chunk = [await queue.get()]
+                while len(chunk) < MOST_IN_A_TRANSACTION and not queue.empty():
+                    chunk.append(queue.get_nowait())
+                with telemetry.BATCH_SECONDS.labels(self._router.group_id).time():
+                    await self._deliver(chunk)
+                await commit(self._subscriber.consumer, last_positions(chunk))
+                for _ in chunk:
+                    queue.task_done()
+                if queue.qsize() < _RESUME_BELOW and partition in self._subscriber.consumer.paused():
+                    self._subscriber.consumer.resume(partition)
+        except Exception as error:  # noqa: BLE001  (a bug of any kind must stop the service, not this task alone)
+            fail(self._stopped_by, error)
+
+    async def _cancel(self, partitions: Sequence[TopicPartition]) -> None:
+        workers = [worker for at in partitions if (worker := self._workers.pop(at, None)) is not None]
+        for at in partitions:
+            self._queues.pop(at, None)
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _deliver(self, chunk: Sequence[Record]) -> None:
+        arrived = [opened for record in chunk if (opened := await self._open(record)) is not None]
+        for (outside, batch), run in groupby(arrived, key=lambda one: (one.route.outside, one.route.batch)):
+            if outside:
+                for one in run:
+                    await self._with_retries(one)
+            elif batch:
+                for _, same in groupby(run, key=lambda one: one.route.handler):
+                    await self._batch(list(same))
+            else:
+                await self._group(list(run))
+
+    async def _open(self, record: Record) -> Arrived | None:
+        """Return the record as an event somebody here wants; None when nobody does, or when it was refused."""
+        try:
+            checked: SealedRecord = await patiently(lambda: self._gate.check(record), self)
+            # A record that no route wants is only parsed: malformed bytes leave their trace, whoever wants them.
+            type_ = parse(checked.value)["type"]
+            route = self._routes.get(type_)
+            if route is None and type_ in event_types():
+                return None
+            opened = envelopes.open(checked.value)
+            if opened.event.TOPIC.name != record.topic:
+                raise Refused(f"{type_} belongs on {opened.event.TOPIC}, not on {record.topic}")
+            if route is None:
+                return None
+            return Arrived(record, opened, route, checked.signer)
+        except Refused as error:
+            code, reason = refusal_code(error), str(error)
+            await patiently(lambda: self._gate.dead_letter(record, code, reason), self)
+            return None
+
+    async def _batch(self, arrived: Sequence[Arrived]) -> None:
+        handler = arrived[0].route.handler
+
+        async def work() -> None:
+            async with self._database.transaction():
+                await handler([one.envelope for one in arrived], self._ports)
+
+        try:
+            await patiently(work, self)
+        except (Refused, Unready) as error:
+            if len(arrived) > 1:
+                for one in arrived:
+                    await self._batch([one])
+                return
+            code, reason = ("refused" if isinstance(error, Refused) else "retries-exhausted"), str(error)
+            await patiently(lambda: self._gate.dead_letter(arrived[0].record, code, reason), self)
+        telemetry.HANDLED.labels(arrived[0].record.topic, "handled").inc(len(arrived))
+
+    async def _group(self, arrived: Sequence[Arrived]) -> None:
+        if len(arrived) > 1:
+            try:
+                await patiently(lambda: self._in_one_transaction(arrived), self)
+                return
+            except (Refused, Unready):
+                pass  # somebody in the group: find out who, one by one
+        for one in arrived:
+            await self._with_retries(one)
+
+    async def _in_one_transaction(self, arrived: Sequence[Arrived]) -> None:
+        async with self._database.transaction():
+            for one in arrived:
+                await self._handle_inside(one)
+
+    async def _with_retries(self, one: Arrived) -> None:
+        """Handle one record; Refused and exhausted retries end in the dead-letter topic."""
+        for attempt in range(1, self._settings.delivery_attempts + 1):
+            operation = self._operation(one)
+            try:
+                await patiently(partial(self._handle, one, operation), self)
+                return
+            except Refused as error:
+                await self._fail(one, operation, error, refusal_code(error), attempt)
+                return
+            except Unready as error:
+                if attempt == self._settings.delivery_attempts:
+                    await self._fail(one, operation, error, "retries-exhausted", attempt)
+                    return
+                pause_s = min(0.1 * 2**attempt, 10.0) * random.uniform(0.5, 1.0)
+                _log.info(
+                    "retry", event=one.envelope.type, attempt=attempt, why=str(error), retry_in_s=round(pause_s, 2)
+                )
+                await asyncio.sleep(pause_s)
+
+    async def _fail(self, one: Arrived, operation: Operation, error: Exception, code: str, attempts: int) -> None:
+        async def work() -> None:
+            async with self._database.transaction():
+                await self._outbox.add(operation.failure(self._clock.now(), error))
+                await self._gate.dead_letter(one.record, code, str(error), attempts)
+
+        await patiently(work, self)
+
+    async def _handle(self, one: Arrived, operation: Operation) -> None:
+        operation.restart()
+        if one.route.outside:
+            await self._handle_outside(one, operation)
+            return
+        async with self._database.transaction():
+            await self._handle_inside(one, operation)
+
+    async def _handle_inside(self, one: Arrived, operation: Operation | None = None) -> None:
+        if not await self._enter(one):
+            return
+        operation = operation or self._operation(one)
+        with running(operation), telemetry.continued(one.envelope.traceparent):
+            answers = await one.route.call(one.envelope.event, self._ports, Work(one.envelope, operation, one.signer))
+            now = self._clock.now()
+            stated = [operation.envelope(answer, now) for answer in answers]
+            await self._outbox.add(stated)
+        await self._outbox.add(operation.success(now))
+        telemetry.HANDLED.labels(one.record.topic, "handled").inc()
+
+    async def _handle_outside(self, one: Arrived, operation: Operation) -> None:
+        consumer, event_id = inbox_key(one.route, one.envelope, self._router.service)
+        async with self._database.reading() as connection:
+            known = await connection.scalar(
+                select(inbox.c.event_id).where(inbox.c.consumer == consumer, inbox.c.event_id == event_id)
+            )
+        if known is not None:
+            return
+        await self._outbox.state([operation.start()])
+        with running(operation), telemetry.continued(one.envelope.traceparent):
+            answers = await one.route.call(one.envelope.event, self._ports, Work(one.envelope, operation, one.signer))
+        now = self._clock.now()
+        stated = [operation.envelope(answer, now) for answer in answers]
+        outcome = operation.success(now)
+
+        async def finish() -> None:
+            async with self._database.transaction():
+                if await self._enter(one):
+                    await self._outbox.add([*stated, *outcome])
+
+        # The work is done and may have cost minutes: an outage now must not do it over.
+        await patiently(finish, self)
+        telemetry.HANDLED.labels(one.record.topic, "handled").inc()
+
+    async def _enter(self, one: Arrived) -> bool:
+        """Write the inbox row; False when it is there already and the event has had its effect."""
+        consumer, event_id = inbox_key(one.route, one.envelope, self._router.service)
+        written = await current().execute(
+            insert(inbox)
+            .values(consumer=consumer, event_id=event_id)
+            .on_conflict_do_nothing()
+            .returning(inbox.c.event_id)
+        )
+        if written.first() is None:
+            telemetry.HANDLED.labels(one.record.topic, "duplicate").inc()
+            return False
+        return True
+
+    def _operation(self, one: Arrived) -> Operation:
+        name = f"{self._router.service}.{one.route.name}"
+        return Operation(
+            id=uuid5(one.envelope.id, name),
+            name=name,
+            service=self._router.service,
+            actor=one.envelope.actor,
+            subject=one.envelope.event.partition_key,
+            correlation=one.envelope.correlation,
+            why=one.envelope.type,
+            started_at=self._clock.now(),
+            cause=one.envelope.id,
+            outside=one.route.outside,
+            read=[one.envelope.id],
+        )

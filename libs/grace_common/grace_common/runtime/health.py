@@ -1,0 +1,65 @@
+"""`/health`, `/ready` and `/metrics` of every service, and the server that answers them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
+"""Components by name; None where one is ready, else what is missing."""
+
+_JSON: Final = b"application/json"
+
+
+def probes(service: str, readiness: Readiness) -> Application:
+    """Return the ASGI application of a service without a door of its own."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        status, content_type, body = await _answer(service, readiness, scope["path"])
+        await send(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]},
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    return application
+
+
+async def _answer(service: str, readiness: Readiness, path: str) -> tuple[int, bytes, bytes]:
+    if path == "/health":
+        return 200, _JSON, orjson.dumps({"service": service, "status": "alive"})
+    if path == "/metrics":
+        return 200, CONTENT_TYPE_LATEST.encode(), generate_latest()
+    if path == "/ready":
+        components = await readiness()
+        missing = {name: why for name, why in components.items() if why is not None}
+        body = {"service": service, "ready": not missing, "components": dict.fromkeys(components, "ready") | missing}
+        return (503 if missing else 200), _JSON, orjson.dumps(body)
+    return 404, _JSON, orjson.dumps({"title": "no such page", "status": 404, "detail": "try /health, /ready, /metrics"})
+
+
+class ProbeServer(uvicorn.Server):
+    """uvicorn inside our event loop; the service, not uvicorn, owns the signals."""
+
+    def install_signal_handlers(self) -> None:
+        """Leave SIGTERM and SIGINT to the service."""
+
+
+def server(application: Application, host: str, port: int) -> ProbeServer:
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws_max_size=64 * 1024,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+        date_header=False,
+    )
+    return ProbeServer(config)

@@ -1,0 +1,184 @@
+"""Who this process is, and who else may seal records.
+
+The workload's key, certificate and the CA's certificate are files written at deployment. Everybody else's certificates
+arrive on the compacted topic `grace.identity.v1`, which every service follows from its beginning.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from grace_common.contract import envelope, topics
+from grace_common.contract.errors import Refused, Unready
+from grace_common.contract.events.identity import CertificateIssued
+from grace_common.contract.topics import Topic
+from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, BadSeal, SealCheck, Sealer, Signer, Unsealed
+
+
+class RevokedKey(Refused):
+    """The seal's key was revoked before the broker took the record, or its certificate did not hold then."""
+
+
+class WrongWriter(Refused):
+    """The seal is good, but its maker may not write this topic."""
+
+
+def key_id(public_key: Ed25519PublicKey) -> str:
+    """Return the key's id: the first 16 bytes of SHA-256 over its 32 raw bytes, in hex."""
+    return sha256(public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:32]
+
+
+def subject_of(certificate: x509.Certificate, trust_domain: str) -> str:
+    """Return `service/gateway` for the URI name `spiffe://<trust domain>/service/gateway`."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound as error:
+        raise Refused("the certificate has no subject alternative name") from error
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    prefix = f"spiffe://{trust_domain}/"
+    if len(uris) != 1 or not uris[0].startswith(prefix):
+        raise Refused(f"the certificate names {uris}, expected one URI that begins with {prefix}")
+    return uris[0].removeprefix(prefix)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """This process's own identity, read from `key.pem`, `cert.pem` and `ca.pem`."""
+
+    key: Ed25519PrivateKey
+    certificate: x509.Certificate
+    authority: x509.Certificate
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the three files; Refused says which is missing and which command writes it."""
+        try:
+            key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+            certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+            authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        except FileNotFoundError as error:
+            raise Refused(
+                f"{error.filename} is missing: "
+                f"issue it with `python -m grace_crypto_signer issue SERVICE --out {folder}`"
+            ) from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise Refused(f"{folder}/key.pem holds no Ed25519 key")
+        return cls(key=key, certificate=certificate, authority=authority)
+
+    def sealer(self) -> Sealer:
+        return Sealer(self.key, key_id(self.key.public_key()))
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """One certified key as the identity topic states it."""
+
+    signer: Signer
+    public_key: Ed25519PublicKey
+    not_before: datetime
+    not_after: datetime
+    revoked_at: datetime | None
+
+
+@dataclass
+class Directory:
+    """Every certified key by id, and the check of a record's seal against them."""
+
+    authority: x509.Certificate
+    trust_domain: str
+    keys: dict[str, Certified] = field(default_factory=dict)
+    _waiting: list[tuple[bytes, bytes, Mapping[str, bytes]]] = field(default_factory=list)
+    _check: SealCheck = field(default_factory=SealCheck)
+
+    def learn(self, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> None:
+        """Take one record of the identity topic; those whose sealing key is not known yet wait for it.
+
+        raises  Refused when the record is no certificate of this CA, or not sealed by the crypto-signer
+        """
+        sealing_key = _header_key_id(headers)
+        stated = envelope.open(value).event
+        if not isinstance(stated, CertificateIssued):
+            raise Refused(f"{type(stated).__name__} does not belong on {topics.IDENTITY}")
+        certified = self._certify(stated)
+        # The crypto-signer's own certificate comes sealed with the very key that it certifies.
+        sealer = self.keys.get(sealing_key) or (certified if stated.key_id == sealing_key else None)
+        if sealer is None:
+            self._waiting.append((key, value, headers))
+            return
+        if sealer.signer.subject != f"service/{topics.CRYPTO_SIGNER}":
+            raise WrongWriter(f"{sealer.signer.subject} may not state certificates")
+        self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
+        self.keys[stated.key_id] = certified
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            self.learn(*record)
+
+    def verify(
+        self, topic: Topic, key: bytes, value: bytes, headers: Mapping[str, bytes], timestamp: datetime
+    ) -> Signer:
+        """Return who sealed a record.
+
+        raises  Unsealed, BadSeal, RevokedKey, WrongWriter: the record has no effect
+                UnknownKey: no certificate is known yet; catch up with the identity topic and ask again
+        """
+        sealing_key = _header_key_id(headers)
+        certified = self.keys.get(sealing_key)
+        if certified is None:
+            raise UnknownKey(f"no certificate of key {sealing_key} is known")
+        if certified.revoked_at is not None and timestamp >= certified.revoked_at:
+            raise RevokedKey(f"key {sealing_key} of {certified.signer.subject} was revoked")
+        if not certified.not_before <= timestamp <= certified.not_after:
+            raise RevokedKey(f"the certificate of key {sealing_key} did not hold when the broker took the record")
+        if certified.signer.principal not in topic.writers:
+            raise WrongWriter(f"{certified.signer.subject} may not write {topic}")
+        self._check.check(topic.name, key, value, headers, certified.public_key, sealing_key)
+        return certified.signer
+
+    def _certify(self, stated: CertificateIssued) -> Certified:
+        try:
+            certificate = x509.load_der_x509_certificate(stated.certificate)
+            certificate.verify_directly_issued_by(self.authority)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise Refused(f"the certificate of key {stated.key_id} is not this CA's: {error}") from error
+        public_key = certificate.public_key()
+        if not isinstance(public_key, Ed25519PublicKey) or key_id(public_key) != stated.key_id:
+            raise Refused(f"the certificate is not about key {stated.key_id}")
+        subject = subject_of(certificate, self.trust_domain)
+        return Certified(
+            signer=Signer(subject=subject, key_id=stated.key_id, roles=stated.roles),
+            public_key=public_key,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            revoked_at=stated.revoked_at,
+        )
+
+
+class UnknownKey(Unready):
+    """The identity topic has not (yet) shown this key."""
+
+
+def _header_key_id(headers: Mapping[str, bytes]) -> str:
+    if SEAL_HEADER not in headers or KEY_ID_HEADER not in headers:
+        raise Unsealed(f"the record carries no seal (headers {SEAL_HEADER} and {KEY_ID_HEADER})")
+    try:
+        return headers[KEY_ID_HEADER].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadSeal("the seal's key id is not ASCII") from error
+
+
+async def until_known(directory: Directory, wanted: str, timeout_s: float) -> None:
+    """Wait until a key is known, for start-up; Unready after `timeout_s`."""
+    for _ in range(max(1, int(timeout_s / 0.05))):
+        if wanted in directory.keys:
+            return
+        await asyncio.sleep(0.05)
+    raise Unready(f"the certificate of key {wanted} has not arrived on {topics.IDENTITY}; does the crypto-signer run?")

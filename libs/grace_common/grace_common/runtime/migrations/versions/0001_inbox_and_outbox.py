@@ -1,0 +1,15 @@
+"""Inbox and outbox."""
+
+from alembic import op
+from grace_common.runtime.tables import metadata
+
+revision = "runtime-0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    metadata.create_all(op.get_bind())
+
+
+def downgrade() -> None:
+    metadata.drop_all(op.get_bind())

@@ -1,0 +1,50 @@
+"""Telling an outage of the database or the broker from everything else."""
+
+import asyncpg
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerClosed,
+    RecordTooLargeError,
+)
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+# PostgreSQL error classes that pass without anybody changing the statement (appendix A of its manual): 08 connection,
+# 40 rollback (serialization, deadlock), 53 insufficient resources (disk full, too many connections), 57 operator
+# intervention (shutdown, crash), 58 system error (I/O). 25006 is a read-only standby during a fail-over.
+_PASSING_CLASSES = ("08", "40", "53", "57", "58")
+_PASSING_STATES = ("25006",)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether waiting can heal this: the record is not to blame, and neither is the code."""
+    if isinstance(error, (AuthorizationError, AuthenticationFailedError, RecordTooLargeError)):
+        return False
+    if isinstance(error, KafkaError):
+        return bool(error.retriable) or isinstance(error, (KafkaConnectionError, KafkaTimeoutError, ProducerClosed))
+    if isinstance(error, DBAPIError):
+        return (
+            error.connection_invalidated
+            or isinstance(error, (OperationalError, InterfaceError))
+            or _passes(getattr(error.orig, "sqlstate", None))
+        )
+    if isinstance(error, asyncpg.PostgresError):
+        return _passes(error.sqlstate)
+    return isinstance(error, (OSError, TimeoutError, PoolTimeout, asyncpg.InterfaceError))
+
+
+def describe_outage(error: BaseException) -> str:
+    """Return one line for people: what is missing and what to do; never a credential."""
+    text = str(getattr(error, "orig", None) or error).splitlines()[0:1]
+    said = f"{type(error).__name__}: {text[0] if text else ''}"
+    if isinstance(error, KafkaError):
+        return f"Kafka does not answer ({said}); check that the broker runs and GRACE_KAFKA_BOOTSTRAP names it"
+    return f"PostgreSQL or the network does not answer ({said}); check that it runs and GRACE_DATABASE_URL names it"
+
+
+def _passes(sqlstate: str | None) -> bool:
+    return sqlstate is not None and (sqlstate[:2] in _PASSING_CLASSES or sqlstate in _PASSING_STATES)

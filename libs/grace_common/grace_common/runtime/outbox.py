@@ -1,0 +1,184 @@
+"""Events not yet produced, kept in the handler's transaction, and the relay that produces them.
+
+A row stays after it was sent until a signed checkpoint covers it (the service hears `grace.ledger.v1`); a row that was
+sent but is not covered in time is sent again. So a broker that lost its data is refilled from here. Rows of topics that
+are not notarised can be derived again and go when the broker has acknowledged them.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+import structlog
+from sqlalchemy import Row, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.topics import TOPICS
+from grace_common.runtime import telemetry
+from grace_common.runtime.database import Database, after_commit, current
+from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.producer import SealedProducer
+from grace_common.runtime.seal import Outgoing, SealedRecord
+from grace_common.runtime.tables import outbox
+
+BATCH: Final = 256
+_NOTARIZED: Final = {topic.name for topic in TOPICS if topic.notarized}
+_log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Where a service states facts: rows in its own transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.wake = asyncio.Event()
+
+    async def add(self, envelopes: Sequence[Envelope]) -> None:
+        """Add facts to the open transaction. A fact whose id is there already is not added again: the first wins."""
+        if not envelopes:
+            return
+        rows = [
+            {
+                "event_id": envelope.id,
+                "topic": envelope.event.TOPIC.name,
+                "key": envelope.key,
+                "value": encode(envelope),
+            }
+            for envelope in envelopes
+        ]
+        await current().execute(insert(outbox).on_conflict_do_nothing(index_elements=["event_id"]), rows)
+        after_commit(self.wake.set)
+
+    async def state(self, envelopes: Sequence[Envelope]) -> None:
+        """Add facts in the open transaction, or in one of their own."""
+        async with self._database.transaction():
+            await self.add(envelopes)
+
+    async def backlog(self) -> int:
+        """Return how many facts wait to be sent."""
+        async with self._database.reading() as connection:
+            counted = await connection.scalar(select(func.count()).where(outbox.c.sent_at.is_(None)))
+            return int(counted or 0)
+
+
+class Relay:
+    """Sends the outbox's rows in their order and removes those that a checkpoint covers."""
+
+    def __init__(self, database: Database, rows: Outbox, producer: SealedProducer, *, resend_s: float) -> None:
+        self._database = database
+        self._outbox = rows
+        self._producer = producer
+        self._resend = timedelta(seconds=resend_s)
+        self.healthy = False
+
+    async def run(self) -> None:
+        """Relay until cancelled; an outage of broker or database is waited out."""
+        pause_s = 0.2
+        while True:
+            try:
+                sent = await self.relay_once()
+                self.healthy = True
+                pause_s = 0.2
+                if sent < BATCH:
+                    await self._until_woken(0.5)
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                self.healthy = False
+                _log.warning("relay_waits", missing=describe_outage(error), retry_in_s=pause_s)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+
+    async def relay_once(self) -> int:
+        """Send what waits, at most one batch; return how many were sent.
+
+        Rows are marked only after the broker has acknowledged them: a crash in between sends them again, with the same
+        ids, and the copies are dropped downstream.
+        """
+        async with self._database.reading() as connection:
+            waiting = (
+                await connection.execute(
+                    select(outbox).where(outbox.c.sent_at.is_(None)).order_by(outbox.c.position).limit(BATCH)
+                )
+            ).all()
+        if waiting:
+            await self._producer.send([_outgoing(row) for row in waiting])
+            telemetry.PRODUCED.inc(len(waiting))
+            await self._mark(waiting)
+        return len(waiting)
+
+    async def resend_uncovered(self) -> int:
+        """Send again what was sent long ago and is still not covered; return how many rows."""
+        async with self._database.transaction() as connection:
+            result = await connection.execute(
+                update(outbox)
+                .where(outbox.c.sent_at < func.now() - self._resend, outbox.c.topic.in_(_NOTARIZED))
+                .values(sent_at=None)
+            )
+        if result.rowcount:
+            _log.warning("outbox_resends", rows=result.rowcount, why="sent, but no checkpoint covers them")
+            self._outbox.wake.set()
+        return int(result.rowcount)
+
+    async def watch_coverage(self) -> None:
+        """Every now and then, look for rows to send again; runs until cancelled."""
+        while True:
+            await asyncio.sleep(self._resend.total_seconds() / 2)
+            try:
+                await self.resend_uncovered()
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                _log.warning("relay_waits", missing=describe_outage(error))
+
+    async def _mark(self, rows: Sequence[Row[Any]]) -> None:
+        keep = [row.position for row in rows if row.topic in _NOTARIZED]
+        drop = [row.position for row in rows if row.topic not in _NOTARIZED]
+        async with self._database.transaction() as connection:
+            if keep:
+                await connection.execute(
+                    text("UPDATE outbox SET sent_at = now() WHERE position = ANY(:positions)"), {"positions": keep}
+                )
+            if drop:
+                await connection.execute(
+                    text("DELETE FROM outbox WHERE position = ANY(:positions)"), {"positions": drop}
+                )
+
+    async def _until_woken(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._outbox.wake.wait()
+        except TimeoutError:
+            return
+        self._outbox.wake.clear()
+
+
+def _outgoing(row: Row[Any]) -> Outgoing:
+    return Outgoing(topic=row.topic, key=row.key, value=row.value)
+
+
+class Coverage:
+    """Hears which events a signed checkpoint covers and lets their outbox rows go; a handler of a RecordStream."""
+
+    def __init__(self, database: Database, service: str) -> None:
+        self._database = database
+        self._service = service
+
+    async def start_at(self, topic: str, partition: int) -> int | None:
+        return None
+
+    async def handle(self, records: Sequence[SealedRecord]) -> None:
+        """Delete the rows of this service's events that stand in the ledger."""
+        covered = [
+            UUID(entry["entry_id"])
+            for record in records
+            for entry in orjson.loads(record.value)["data"].get("entries", ())
+            if entry["service"] == self._service
+        ]
+        if covered:
+            async with self._database.transaction() as connection:
+                await connection.execute(text("DELETE FROM outbox WHERE event_id = ANY(:ids)"), {"ids": covered})

@@ -1,0 +1,205 @@
+"""Sealing what leaves and checking what arrives: Ed25519 over exact bytes, topic and key included.
+
+A single record carries `grace-seal`, an Ed25519 signature over the DSSE pre-authentication encoding
+`PAE("application/cloudevents+json;topic=<topic>;key=<key in hex>", value)`.
+Records sent together share one signature: it covers the RFC 6962 root over their encodings, and each record carries
+its inclusion path in `grace-seal-path` (u32 index, u32 size, then the hashes); who checked a root once only hashes.
+
+Sources: DSSE protocol 1.0 (PAE), RFC 8032 (Ed25519), RFC 9162 section 2.1 (tree and path).
+"""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from grace_common.contract.envelope import CONTENT_TYPE
+from grace_common.contract.errors import Refused
+from grace_common.transparency import merkle
+
+KEY_ID_HEADER: Final = "grace-key-id"
+SEAL_HEADER: Final = "grace-seal"
+PATH_HEADER: Final = "grace-seal-path"
+BATCH_TYPE: Final = b"application/vnd.grace.seal-batch"
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Unsealed(Refused):
+    """The record carries no seal."""
+
+
+class BadSeal(Refused):
+    """The seal does not cover this record, or nobody known made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record to be sealed and produced."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Who sealed a record: `service/consensus` or `producer/build-farm`."""
+
+    subject: str
+    key_id: str
+    roles: tuple[str, ...] = ()
+
+    @property
+    def principal(self) -> str:
+        """The name as the topics table has it: the service, or `producer` for every outside producer."""
+        kind, _, name = self.subject.partition("/")
+        return name if kind == "service" else kind
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """One record read from Kafka whose seal holds. `timestamp` is the broker's (log append time)."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    timestamp: datetime
+    signer: Signer
+
+
+def encoding(topic: str, key: bytes, value: bytes) -> bytes:
+    """Return the bytes that a seal covers."""
+    type_ = f"{CONTENT_TYPE};topic={topic};key={key.hex()}".encode()
+    return b"DSSEv1 %d %b %d %b" % (len(type_), type_, len(value), value)
+
+
+def batch_encoding(root: bytes) -> bytes:
+    """Return the bytes that a batch's signature covers."""
+    return b"DSSEv1 %d %b %d %b" % (len(BATCH_TYPE), BATCH_TYPE, len(root), root)
+
+
+class Sealer:
+    """Seals with one workload key."""
+
+    def __init__(self, key: Ed25519PrivateKey, key_id: str) -> None:
+        self._key = key
+        self.key_id = key_id
+
+    def seal(self, record: Outgoing) -> Headers:
+        """Return the headers of one record sealed alone."""
+        signature = self._key.sign(encoding(record.topic, record.key, record.value))
+        return [
+            ("content-type", CONTENT_TYPE.encode()),
+            (KEY_ID_HEADER, self.key_id.encode()),
+            (SEAL_HEADER, signature),
+        ]
+
+    def seal_batch(self, records: Sequence[Outgoing]) -> list[Headers]:
+        """Return the headers of each record; all share one signature."""
+        if len(records) == 1:
+            return [self.seal(records[0])]
+        leaves = [merkle.leaf_hash(encoding(record.topic, record.key, record.value)) for record in records]
+        root, paths = _root_and_paths(leaves)
+        signature = self._key.sign(batch_encoding(root))
+        size = len(leaves)
+        content_type, key_id = CONTENT_TYPE.encode(), self.key_id.encode()
+        return [
+            [
+                ("content-type", content_type),
+                (KEY_ID_HEADER, key_id),
+                (SEAL_HEADER, signature),
+                (PATH_HEADER, struct.pack(">II", index, size) + b"".join(path)),
+            ]
+            for index, path in enumerate(paths)
+        ]
+
+
+class SealCheck:
+    """Checks seals against a public key; remembers batch roots already checked, newest last, at most `remembered`."""
+
+    def __init__(self, remembered: int = 1024) -> None:
+        self._remembered = remembered
+        self._roots: OrderedDict[tuple[str, bytes, bytes], None] = OrderedDict()
+
+    def check(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Mapping[str, bytes],
+        public_key: Ed25519PublicKey,
+        key_id: str,
+    ) -> None:
+        """Return when the seal covers exactly this record; raise BadSeal otherwise."""
+        signature = headers[SEAL_HEADER]
+        path = headers.get(PATH_HEADER)
+        if path is None:
+            self._verify(public_key, signature, encoding(topic, key, value))
+            return
+        root = _root_from_path(merkle.leaf_hash(encoding(topic, key, value)), path)
+        seen = (key_id, signature, root)
+        if seen in self._roots:
+            return
+        self._verify(public_key, signature, batch_encoding(root))
+        self._roots[seen] = None
+        if len(self._roots) > self._remembered:
+            self._roots.popitem(last=False)
+
+    @staticmethod
+    def _verify(public_key: Ed25519PublicKey, signature: bytes, message: bytes) -> None:
+        try:
+            public_key.verify(signature, message)
+        except InvalidSignature as error:
+            raise BadSeal("the seal does not cover this value, key and topic") from error
+
+
+def _root_and_paths(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """Return the RFC 9162 root and every leaf's inclusion path, in one pass over the levels."""
+    paths: list[list[bytes]] = [[] for _ in leaves]
+    level = list(leaves)
+    position = list(range(len(leaves)))
+    while len(level) > 1:
+        for leaf, at in enumerate(position):
+            sibling = at ^ 1
+            if sibling < len(level):
+                paths[leaf].append(level[sibling])
+            position[leaf] = at >> 1
+        parents = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        if len(level) & 1:
+            parents.append(level[-1])  # a last node without sibling moves up unchanged
+        level = parents
+    return level[0], paths
+
+
+def _root_from_path(leaf: bytes, path: bytes) -> bytes:
+    """Return the root that a leaf and its path lead to (RFC 9162, section 2.1.3.2)."""
+    if len(path) < 8 or (len(path) - 8) % merkle.HASH_BYTES or len(path) > 8 + 32 * merkle.HASH_BYTES:
+        raise BadSeal(f"the seal's path has {len(path)} bytes, expected 8 and a multiple of 32")
+    index, size = struct.unpack_from(">II", path)
+    if index >= size:
+        raise BadSeal(f"the seal's path names leaf {index} of {size}")
+    node, last = leaf, size - 1
+    for start in range(8, len(path), merkle.HASH_BYTES):
+        sibling = path[start : start + merkle.HASH_BYTES]
+        if last == 0:
+            raise BadSeal("the seal's path is too long")
+        if index & 1 or index == last:
+            node = merkle.node_hash(sibling, node)
+            while index and not index & 1:
+                index >>= 1
+                last >>= 1
+        else:
+            node = merkle.node_hash(node, sibling)
+        index >>= 1
+        last >>= 1
+    if last != 0:
+        raise BadSeal("the seal's path is too short")
+    return node

@@ -1,0 +1,241 @@
+"""Running a service: broker, consumers, relay, probes, graceful stop. Every `__main__.py` is `main(build)`."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import structlog
+from faststream.kafka import KafkaBroker
+from sqlalchemy import text
+
+from grace_common.contract import schemas
+from grace_common.contract.envelope import Envelope
+from grace_common.contract.errors import GraceError, Refused
+from grace_common.contract.topics import LEDGER, TOPICS
+from grace_common.runtime import migrate, telemetry
+from grace_common.runtime.clock import Clock, SystemClock
+from grace_common.runtime.database import Database
+from grace_common.runtime.delivery import Delivery
+from grace_common.runtime.follower import IdentityFollower
+from grace_common.runtime.health import Application, probes, server
+from grace_common.runtime.identity import Directory, Workload
+from grace_common.runtime.operation import Recorder
+from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.outbox import Coverage, Outbox, Relay
+from grace_common.runtime.producer import SealedProducer
+from grace_common.runtime.router import EventRouter
+from grace_common.runtime.settings import Settings
+from grace_common.runtime.stream import Gate, RecordStream, StreamConsumer, broker, patiently
+
+Background = Callable[[], Coroutine[Any, Any, None]]
+Check = Callable[[], Awaitable[None]]
+
+_STOP_GRACE_S = 10.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Service:
+    """One service, composed by its `main.build()`.
+
+    routers     its event routers with the ports their handlers get
+    streams     raw record streams (notary, audit-log)
+    background  async callables that run until they are cancelled (timers)
+    checks      by name: raises Unready while something the service needs is missing
+    asgi        the service's own HTTP application; None: probes only
+    package     where `migrations/` lies, when the service owns tables
+    """
+
+    settings: Settings
+    database: Database
+    ports: Any = None
+    routers: Sequence[EventRouter[Any]] = ()
+    streams: Sequence[RecordStream] = ()
+    background: Sequence[Background] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    asgi: Application | None = None
+    package: str | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    healthy: bool = True
+
+    def __post_init__(self) -> None:
+        self.workload = Workload.load(self.settings.identity_dir)
+        self.outbox = Outbox(self.database)
+        self.producer = SealedProducer(self.settings, self.workload.sealer())
+        self.relay = Relay(self.database, self.outbox, self.producer, resend_s=self.settings.outbox_resend_s)
+        self.identities = IdentityFollower(
+            self.settings, Directory(self.workload.authority, self.settings.trust_domain)
+        )
+        self._consuming = False
+
+    async def state(self, envelopes: Sequence[Envelope]) -> None:
+        """State facts in the open transaction, or in one of their own."""
+        await self.outbox.state(envelopes)
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; raise what stopped a consumer."""
+        stopped_by: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: _end(stopped_by))
+        Recorder(self.settings.service, self.outbox, self.clock).install()
+        self._check_schemas()
+        http = server(
+            self.asgi or probes(self.settings.service, self.readiness), self.settings.http_host, self.settings.http_port
+        )
+        tasks = [asyncio.create_task(http.serve(), name="http")]
+        kafka, deliveries = self._consumers(stopped_by)
+        try:
+            await _or_stopped(patiently(self._database_ready, self), stopped_by)
+            tasks += [
+                asyncio.create_task(work(), name=name)
+                for name, work in (
+                    ("identities", self.identities.run),
+                    ("relay", self.relay.run),
+                    ("coverage", self.relay.watch_coverage),
+                    *((f"background-{at}", one) for at, one in enumerate(self.background)),
+                )
+            ]
+            for task in tasks[1:]:
+                task.add_done_callback(lambda done: _ended(done, stopped_by))
+            await _or_stopped(patiently(kafka.start, self), stopped_by)
+            self._consuming = True
+            _log.info("started", url=f"http://{self.settings.http_host}:{self.settings.http_port}")
+            await stopped_by
+        finally:
+            self._consuming = False
+            await self._stop(kafka, deliveries, tasks, http)
+            _log.info("stopped")
+
+    async def readiness(self) -> Mapping[str, str | None]:
+        """Return every component this service needs, with None where it is ready, else what is missing."""
+        components: dict[str, str | None] = {
+            "consumers": None if self._consuming and self.healthy else "waiting for the broker or the database",
+            "relay": None if self.relay.healthy else "the outbox is not being relayed to the broker",
+        }
+        try:
+            async with asyncio.timeout(2), self.database.reading() as connection:
+                await connection.execute(text("SELECT 1"))
+            components["database"] = None
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            components["database"] = describe_outage(error)
+        for name, check in self.checks.items():
+            try:
+                await check()
+                components[name] = None
+            except GraceError as error:
+                components[name] = str(error)
+        ready = all(missing is None for missing in components.values())
+        telemetry.READY.set(1 if ready else 0)
+        return components
+
+    def migrations(self) -> Path | None:
+        return Path(str(files(self.package) / "migrations")) if self.package else None
+
+    def _consumers(self, stopped_by: "asyncio.Future[None]") -> tuple[KafkaBroker, list[Delivery]]:
+        kafka = broker(self.settings)
+        gate = Gate(self.settings.service, self.identities, self.outbox, self.clock)
+        deliveries = [
+            Delivery(
+                self.settings,
+                router,
+                self.ports,
+                database=self.database,
+                outbox=self.outbox,
+                gate=gate,
+                clock=self.clock,
+                stopped_by=stopped_by,
+            )
+            for router in self.routers
+        ]
+        coverage = RecordStream(
+            self.settings.service, "coverage", (LEDGER,), Coverage(self.database, self.settings.service)
+        )
+        streams = [StreamConsumer(self.settings, stream, gate, stopped_by) for stream in (*self.streams, coverage)]
+        for delivery in deliveries:
+            delivery.attach(kafka)
+        for stream in streams:
+            stream.attach(kafka)
+        return kafka, deliveries
+
+    async def _database_ready(self) -> None:
+        async with self.database.reading() as connection:
+            await connection.execute(text("SELECT 1 FROM outbox LIMIT 1"))
+
+    def _check_schemas(self) -> None:
+        mine = self.settings.service
+        schemas.check_events(
+            self.settings.schemas_dir, [topic for topic in TOPICS if mine in topic.writers or mine in topic.readers]
+        )
+
+    async def _stop(
+        self, kafka: KafkaBroker, deliveries: Sequence[Delivery], tasks: "list[asyncio.Task[Any]]", http: Any
+    ) -> None:
+        """Finish what is in hand, hand back the rest, send what was stated, then close."""
+        http.should_exit = True
+        for delivery in deliveries:
+            await delivery.stop(_STOP_GRACE_S)
+        await kafka.stop()
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(5):
+                while await self.relay.relay_once():
+                    pass
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            _log.info("outbox_kept", why=describe_outage(error))
+        await self.producer.close()
+        await self.database.close()
+
+
+def main(build: Callable[[], Service]) -> None:
+    """Run a service from its command line: no argument runs it, `migrate` brings its schema up to date."""
+    arguments = sys.argv[1:]
+    try:
+        service = build()
+        telemetry.configure(service.settings.service, service.settings.log_level)
+        match arguments:
+            case []:
+                asyncio.run(service.run())
+            case ["migrate"]:
+                migrate.run(service.database, service.migrations())
+            case _:
+                raise Refused(f"unknown arguments {' '.join(arguments)!r}: none runs the service, or `migrate`")
+    except GraceError as error:
+        sys.exit(f"{error}")
+
+
+def _end(stopped_by: "asyncio.Future[None]") -> None:
+    if not stopped_by.done():
+        stopped_by.set_result(None)
+
+
+def _ended(task: "asyncio.Task[Any]", stopped_by: "asyncio.Future[None]") -> None:
+    """A part that should run for ever has ended: that is a bug, and the service ends with it."""
+    if task.cancelled() or stopped_by.done():
+        return
+    stopped_by.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended by itself"))
+
+
+async def _or_stopped(work: Awaitable[Any], stopped_by: "asyncio.Future[None]") -> None:
+    """Wait for `work`, unless the service is told to stop first."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait({task, stopped_by}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    if stopped_by.done():
+        stopped_by.result()
+        raise SystemExit(0)
+    task.result()

@@ -1,0 +1,57 @@
+"""What a process is told by its environment; nothing else in Grace reads environment variables."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from grace_common.contract.envelope import explain
+from grace_common.contract.errors import Refused
+
+
+class Settings(BaseSettings):
+    """Settings that every service has, each from `GRACE_<NAME>`. There are no default passwords.
+
+    kafka_bootstrap  host:port, several separated by commas
+    kafka_username   None: the cluster asks for no authentication
+    database_url     postgresql://role:password@host:port/database; the role's search path is its own schema
+    identity_dir     key.pem, cert.pem and ca.pem of this workload
+    state_dir        files only this service may read
+    publication_dir  the ledger's static files: the audit-log writes, the gateway serves
+    schemas_dir      the checked-in `schemas/`: a service refuses to start when its own differ from it
+    instance         tells instances of one service apart; stable across restarts
+    outbox_resend_s  seconds after which a record that no checkpoint covers is sent again
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRACE_", frozen=True, extra="ignore")
+
+    service: str
+    kafka_bootstrap: str
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    database_url: SecretStr
+    identity_dir: Path
+    state_dir: Path
+    publication_dir: Path
+    schemas_dir: Path
+    trust_domain: str = "grace.local"
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(ge=0, le=65535)
+    instance: str = "0"
+    log_level: str = "INFO"
+    database_pool: int = Field(default=8, ge=2, le=100)
+    outbox_resend_s: float = Field(default=30.0, gt=0)
+    delivery_attempts: int = Field(default=8, ge=1)
+    otlp_endpoint: str | None = None
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; Refused names each setting that is missing or malformed, never its value."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise Refused(
+                f"settings of {cls.__module__.split('.')[0]}: {explain(error)}; "
+                "set them as GRACE_<NAME> in the environment"
+            ) from error

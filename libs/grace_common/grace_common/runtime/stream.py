@@ -1,0 +1,369 @@
+"""Reading Kafka: FastStream subscribers that hand over raw bytes, positions committed by hand, seals checked.
+
+FastStream's default for Kafka acknowledges before the handler runs, its NACK seeks back at once and without end, and
+its `ack()` commits the position of every assigned partition. So everything here subscribes with `AckPolicy.MANUAL` and
+commits exact offsets itself, after the effects are durable.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any, Final, Protocol, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
+from faststream.middlewares import AckPolicy
+from faststream.security import BaseSecurity, SASLScram256
+
+from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Context, Envelope, UnsupportedVersion
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.dead_letter import RecordDeadLettered
+from grace_common.contract.events.operation import RecordRefused
+from grace_common.contract.topics import Topic, by_name
+from grace_common.runtime import telemetry
+from grace_common.runtime.clock import Clock
+from grace_common.runtime.follower import IdentityFollower
+from grace_common.runtime.identity import RevokedKey, UnknownKey, WrongWriter
+from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.seal import BadSeal, SealedRecord, Unsealed
+from grace_common.runtime.settings import Settings
+
+_log = structlog.get_logger(__name__)
+R = TypeVar("R")
+_LONGEST_KEPT: Final = 24 * 1024  # bytes of a refused record that a dead letter keeps
+
+
+class Record(Protocol):
+    """One record as aiokafka hands it over, nothing checked."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Oversized(Refused):
+    """The record is larger than an envelope may be."""
+
+
+class RecordHandler(Protocol):
+    """What a stream hands its records to."""
+
+    async def start_at(self, topic: str, partition: int) -> int | None:
+        """Return the offset to begin with; None: where the consumer group left off."""
+        ...
+
+    async def handle(self, records: Sequence[SealedRecord]) -> None:
+        """Return when the effects of all records are durable; their offsets are committed then."""
+        ...
+
+
+@dataclass(frozen=True)
+class RecordStream:
+    """A consumer group that reads verified records as they are, without opening them.
+
+    most  records in one call of the handler, at the most
+    """
+
+    service: str
+    group: str
+    topics: Sequence[Topic]
+    handler: RecordHandler
+    most: int = 500
+
+    @property
+    def group_id(self) -> str:
+        return f"{self.service}.{self.group}"
+
+
+def broker(settings: Settings) -> KafkaBroker:
+    """Return the FastStream broker that consumes; producing is `producer.SealedProducer`'s."""
+    security = None
+    if settings.kafka_username is not None and settings.kafka_password is not None:
+        security = SASLScram256(
+            username=settings.kafka_username, password=settings.kafka_password.get_secret_value(), use_ssl=False
+        )
+    return KafkaBroker(
+        settings.kafka_bootstrap.split(","),
+        client_id=settings.service,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        apply_types=False,
+        security=security or BaseSecurity(use_ssl=False),
+        logger=None,
+        graceful_timeout=30.0,
+    )
+
+
+def subscribe(
+    kafka: KafkaBroker,
+    settings: Settings,
+    group_id: str,
+    topics: Sequence[Topic],
+    receive: Callable[[Sequence[Record]], Awaitable[None]],
+    listener: ConsumerRebalanceListener,
+    *,
+    most: int,
+) -> Any:
+    """Subscribe `receive` to raw records of `topics`; return FastStream's subscriber (its `.consumer` commits)."""
+
+    async def parse(message: Any) -> KafkaMessage:
+        # FAKE_CONSUMER: acknowledging is ours, never the message's. FastStream's own parser decodes every header as UTF-8 and would fail on a hostile one before we see it.
+        return KafkaMessage(body=b"", raw_message=message, headers={}, message_id="", consumer=FAKE_CONSUMER)
+
+    async def decode(message: KafkaMessage) -> Any:
+        return message.raw_message
+
+    subscriber = kafka.subscriber(
+        *(topic.name for topic in topics),
+        batch=True,
+        group_id=group_id,
+        group_instance_id=f"{group_id}.{settings.instance}",  # a restart rejoins at once, without a rebalance
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.MANUAL,
+        isolation_level="read_committed",
+        batch_timeout_ms=20,
+        fetch_max_wait_ms=200,
+        max_records=most,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+        max_poll_interval_ms=24
+        * 3600
+        * 1000,  # an outage of the database is waited out here, without leaving the group
+        session_timeout_ms=15_000,
+        listener=listener,
+        parser=parse,
+        decoder=decode,
+        no_reply=True,
+    )
+    subscriber(receive)
+    return subscriber
+
+
+async def commit(consumer: AIOKafkaConsumer | None, positions: Mapping[TopicPartition, int]) -> None:
+    """Commit exact positions. A failure is no loss: the records come again and are recognised."""
+    if consumer is None or not positions:
+        return
+    try:
+        await consumer.commit(dict(positions))
+    except (CommitFailedError, IllegalStateError) as error:
+        _log.info("commit_after_rebalance", why=str(error))
+    except KafkaError as error:
+        if not is_outage(error):
+            raise
+        _log.warning("commit_waits", missing=describe_outage(error))
+
+
+def refusal_id(record: Record) -> UUID:
+    """Return the id of a record's refusal: the same whoever refuses it, so the ledger holds it once."""
+    return uuid5(NAMESPACE_URL, f"kafka:{record.topic}/{record.partition}/{record.offset}")
+
+
+def refusal_code(error: Refused) -> str:
+    """Return the word for the reason in the dead letter and the refusal entry."""
+    for kind, code in (
+        (Oversized, "oversized"),
+        (Unsealed, "unsealed"),
+        (BadSeal, "bad-seal"),
+        (RevokedKey, "revoked-key"),
+        (WrongWriter, "wrong-writer"),
+        (UnsupportedVersion, "unsupported-version"),
+    ):
+        if isinstance(error, kind):
+            return code
+    return "refused"
+
+
+def moment(record: Record) -> datetime:
+    """Return the broker's time of a record."""
+    return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+
+
+class Gate:
+    """Checks each record before anything looks into it, and leaves the traces of those that fail."""
+
+    def __init__(self, service: str, identities: IdentityFollower, outbox: Outbox, clock: Clock) -> None:
+        self._service = service
+        self._identities = identities
+        self._outbox = outbox
+        self._clock = clock
+
+    async def check(self, record: Record) -> SealedRecord:
+        """Return the verified record; raise Refused when its seal or size is not what it must be."""
+        value, key = record.value or b"", record.key or b""
+        if len(value) > MAX_ENVELOPE_BYTES * 2:  # notarised records carry an envelope and its statement
+            raise Oversized(f"the record has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES * 2}")
+        headers = dict(record.headers)
+        topic, timestamp = by_name(record.topic), moment(record)
+        directory = self._identities.directory
+        try:
+            signer = directory.verify(topic, key, value, headers, timestamp)
+        except UnknownKey:
+            await self._identities.catch_up()
+            try:
+                signer = directory.verify(topic, key, value, headers, timestamp)
+            except UnknownKey as error:
+                raise BadSeal(f"{error}: the key was never certified") from error
+        return SealedRecord(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=key,
+            value=value,
+            timestamp=timestamp,
+            signer=signer,
+        )
+
+    async def dead_letter(self, record: Record, code: str, reason: str, attempts: int = 1) -> None:
+        """State that a record was refused (one entry in the ledger) and keep it whole for reading and replay."""
+        value = record.value or b""
+        id_ = refusal_id(record)
+        now = self._clock.now()
+        refused = RecordRefused(
+            refusal_id=id_,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            value_sha256=sha256(value).hexdigest(),
+            code=code,  # type: ignore[arg-type]  # one of refusal_code's words
+            reason=reason[:2000],
+            service=self._service,
+        )
+        kept = RecordDeadLettered(
+            refusal_id=id_,
+            consumer=self._service,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key[:1024] if record.key is not None else None,
+            value=value[:_LONGEST_KEPT],
+            value_bytes=len(value),
+            headers={name: content[:1024] for name, content in record.headers[:20]},
+            code=code,
+            reason=reason[:2000],
+            attempts=attempts,
+        )
+        context = Context(source=f"/grace/{self._service}", operation=id_, actor=self._service, correlation=str(id_))
+        _log.warning("record_refused", topic=record.topic, offset=record.offset, code=code, reason=reason)
+        telemetry.HANDLED.labels(record.topic, "refused").inc()
+        await self._outbox.state(
+            [
+                _stated(refused, id_, context, now),
+                _stated(kept, uuid5(id_, self._service), context, now),
+            ]
+        )
+
+
+def _stated(event: RecordRefused | RecordDeadLettered, id_: UUID, context: Context, now: datetime) -> Envelope:
+    return Envelope(
+        id=id_,
+        source=context.source,
+        time=now,
+        correlation=context.correlation,
+        causation=None,
+        operation=context.operation,
+        actor=context.actor,
+        traceparent=None,
+        event=event,
+    )
+
+
+class StreamConsumer(ConsumerRebalanceListener):
+    """Carries out one RecordStream: verify, hand over, commit; an outage is waited out, a bug stops the service."""
+
+    def __init__(
+        self, settings: Settings, stream: RecordStream, gate: Gate, stopped_by: "asyncio.Future[None]"
+    ) -> None:
+        self._stream = stream
+        self._gate = gate
+        self._settings = settings
+        self._stopped_by = stopped_by
+        self._subscriber: Any = None
+        self.healthy = True
+
+    def attach(self, kafka: KafkaBroker) -> None:
+        self._subscriber = subscribe(
+            kafka,
+            self._settings,
+            self._stream.group_id,
+            self._stream.topics,
+            self._receive,
+            self,
+            most=self._stream.most,
+        )
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        for partition in assigned:
+            position = await patiently(
+                partial(self._stream.handler.start_at, partition.topic, partition.partition), self
+            )
+            if position is not None:
+                self._subscriber.consumer.seek(partition, position)
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Nothing is held between batches."""
+
+    async def _receive(self, records: Sequence[Record]) -> None:
+        try:
+            with telemetry.BATCH_SECONDS.labels(self._stream.group_id).time():
+                verified = [checked for record in records if (checked := await self._checked(record)) is not None]
+                if verified:
+                    await patiently(lambda: self._stream.handler.handle(verified), self)
+            telemetry.HANDLED.labels(self._stream.group, "handled").inc(len(verified))
+            await commit(self._subscriber.consumer, last_positions(records))
+        except Exception as error:
+            fail(self._stopped_by, error)
+            raise
+
+    async def _checked(self, record: Record) -> SealedRecord | None:
+        try:
+            return await patiently(lambda: self._gate.check(record), self)
+        except Refused as error:
+            code, reason = refusal_code(error), str(error)
+            await patiently(lambda: self._gate.dead_letter(record, code, reason), self)
+            return None
+
+
+class _Health(Protocol):
+    healthy: bool
+
+
+async def patiently(work: Callable[[], Awaitable[R]], owner: _Health) -> R:
+    """Do `work`; while the database or the broker is out, wait with growing pauses and do it again."""
+    pause_s = 0.2
+    while True:
+        try:
+            result = await work()
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            owner.healthy = False
+            _log.warning("waiting", missing=describe_outage(error), retry_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5.0)
+        else:
+            owner.healthy = True
+            return result
+
+
+def last_positions(records: Sequence[Record]) -> dict[TopicPartition, int]:
+    """Return the position after the last record of each partition."""
+    return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+
+
+def fail(stopped_by: "asyncio.Future[None]", error: BaseException) -> None:
+    """Tell the service that a bug stopped a consumer: it ends loudly, and nothing is acknowledged."""
+    _log.error("consumer_stopped", exc_info=error)
+    if not stopped_by.done():
+        stopped_by.set_exception(error)
