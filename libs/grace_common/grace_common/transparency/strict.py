@@ -88,6 +88,8 @@ def read_string(value: object, what: str) -> str:
     """Return `value` as a text that is not empty; raises Malformed."""
     if not isinstance(value, str) or not value:
         raise Malformed(f"{what} is {value!r}; expected a text that is not empty")
+    if any("\ud800" <= sign <= "\udfff" for sign in value):  # JSON can escape half a character, UTF-8 cannot hold it
+        raise Malformed(f"{what} is {value!r}, which holds half a character")
     return value
 
 

@@ -1,0 +1,201 @@
+"""A small ledger in memory, with keys made from fixed seeds: for tests of whatever reads logs, proofs and receipts."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from grace_common.contract.errors import Unready
+from grace_common.transparency import merkle, tile
+from grace_common.transparency.attestation import Attestation, Provenance, Review, Subject, sign_attestation
+from grace_common.transparency.checkpoint import Checkpoint, ca_extension, previous_extension, sign_checkpoint
+from grace_common.transparency.note import SignatureType, VerifierKey
+from grace_common.transparency.receipt import Receipt, make_receipt
+from grace_common.transparency.statement import (
+    NOTARY_KEY_PUBLISHED,
+    OPERATION_KEY_GENERATED,
+    OperationKey,
+    PublishedKey,
+    Purpose,
+    Statement,
+    key_id,
+    sign_statement,
+)
+from grace_common.transparency.strict import compact_json
+from grace_common.transparency.tile import TileEdge, TreeReader
+
+TIME = "2026-11-22T00:00:00Z"
+
+
+class SeededKey:
+    """An Ed25519 key pair whose seed is the digest of a word."""
+
+    def __init__(self, word: str) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(sha256(word.encode()).digest())
+        self.public_key = self._private.public_key().public_bytes_raw()
+        self.key_id = key_id(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over a message."""
+        return self._private.sign(message)
+
+    def named(self, name: str, type: SignatureType = SignatureType.ED25519) -> VerifierKey:
+        """Return the public key under the name it signs notes with."""
+        return VerifierKey(name, self.public_key, type)
+
+
+class MemoryLog:
+    """A log whose static files lie in a dictionary; a `TileReader`."""
+
+    def __init__(self, origin: str = "log.example/grace", extensions: tuple[str, ...] = ()) -> None:
+        self._extensions = extensions
+        self._signer = SeededKey(origin)
+        self._edge = TileEdge()
+        self._published: Checkpoint | None = None
+        self.key = self._signer.named(origin)
+        self.entries: list[bytes] = []
+        self.files: dict[str, bytes] = {}
+
+    def read(self, path: str) -> bytes:
+        """Return a file; raises Unready when it is absent."""
+        if path not in self.files:
+            raise Unready(f"{path} is absent")
+        return self.files[path]
+
+    def append(self, *entries: bytes) -> int:
+        """Add entries, not yet published, and return the index of the first."""
+        self.entries += entries
+        return len(self.entries) - len(entries)
+
+    def publish(self) -> bytes:
+        """Write the tiles, bundles and checkpoint of all entries so far, and return the signed checkpoint."""
+        old = self._edge.size
+        growth = self._edge.append(merkle.leaf_hashes(self.entries[old:]))
+        self._edge = growth.edge
+        self.files |= {place.path: data for place, data in growth.tiles}
+        for bundle in tile.new_bundles(old, self._edge.size):
+            first = bundle.index * tile.WIDTH
+            self.files[bundle.path] = tile.encode_bundle(self.entries[first : first + bundle.width])
+        previous = (previous_extension(self._published),) if self._published else ()
+        extensions = (*self._extensions, *previous)
+        self._published = Checkpoint(self.key.name, self._edge.size, self._edge.root, extensions)
+        self.files["checkpoint"] = sign_checkpoint(self._published, self.key, self._signer.sign)
+        self.files["vkey"] = f"{self.key}\n".encode()
+        return self.files["checkpoint"]
+
+    def tree(self) -> TreeReader:
+        """Return the published tree, read from its own files."""
+        return TreeReader(self, self._edge.size, self._edge.root)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An artifact with its receipt, and the vkey that the verifier is given."""
+
+    artifact: bytes
+    receipt: Receipt
+    log_vkey: str
+
+
+class MemoryLedger:
+    """A log of Grace's statements, signed as the crypto-signer signs them."""
+
+    def __init__(self) -> None:
+        self.ca, self.notary, self.attester = SeededKey("ca"), SeededKey("notary"), SeededKey("attestation")
+        self.log = MemoryLog(extensions=(ca_extension(self.ca.public_key),))
+
+    def publish_key(self, key: SeededKey, purpose: Purpose) -> int:
+        """Add the CA's statement of a key of the signer; return its index."""
+        announced = PublishedKey(key.public_key, purpose)
+        fact = statement(f"{purpose}-key", NOTARY_KEY_PUBLISHED, "crypto-signer", "keys", announced=announced)
+        return self.log.append(sign_statement(fact, self.ca.key_id, self.ca.sign))
+
+    def announce(self, operation: str) -> int:
+        """Add the notary's statement of an operation's key; return its index."""
+        announced = OperationKey(SeededKey(operation).public_key, operation, epoch=1)
+        fact = statement(f"{operation}-key", OPERATION_KEY_GENERATED, "crypto-signer", operation, announced=announced)
+        return self.log.append(sign_statement(fact, self.notary.key_id, self.notary.sign))
+
+    def state(self, id: str, type: str, actor: str, operation: str, payload: bytes) -> int:
+        """Add a statement signed with its operation's key; return its index."""
+        fact = statement(id, type, actor, operation, digest=sha256(payload).hexdigest())
+        key = SeededKey(operation)
+        return self.log.append(sign_statement(fact, key.key_id, key.sign))
+
+    def attest(self, attested: Attestation) -> int:
+        """Add an attestation; return its index."""
+        return self.log.append(sign_attestation(attested, self.attester.key_id, self.attester.sign).encode())
+
+    def deliver(self, artifact: bytes = b"def double(n):\n    return 2 * n\n") -> Delivery:
+        """Take an artifact through submission, approval and attestation, and return it with its receipt."""
+        subject = Subject("double.py", sha256(artifact).hexdigest())
+        review = Review(
+            reviewer="grace",
+            role="reviewer",
+            policy="four-eyes/v1",
+            artifact=subject.sha256,
+            report=sha256(b"report").hexdigest(),
+            decision=sha256(b"decision").hexdigest(),
+            event_id="approval-1",
+            time=TIME,
+        )
+        approval = compact_json({"id": "approval-1", "data": {"by": "grace", "digest": review.approval_digest}})
+        provenance = Provenance(
+            build_type="https://grace.example/build/v1",
+            builder_id="https://grace.example/builder",
+            invocation_id="task-1",
+            started=TIME,
+            finished=TIME,
+            external_parameters={"prompt_sha256": sha256(b"prompt").hexdigest()},
+            internal_parameters={"generator": "synthesis"},
+            dependencies=(Subject("prompt", sha256(b"prompt").hexdigest()),),
+        )
+        indices = [
+            self.publish_key(self.notary, "notary"),
+            self.publish_key(self.attester, "attestation"),
+            self.announce("submit"),
+            self.state("submitted-1", "grace.task-submitted.v1", "ada", "submit", b"{}"),
+        ]
+        self.log.append(*[b"entry of another task %d" % number for number in range(300)])
+        indices.append(self.announce("approve"))
+        approved = self.state("approval-1", "grace.approval-given.v1", "grace", "approve", approval)
+        indices += [self.attest(provenance.of(subject)), self.attest(review.of(subject))]
+        checkpoint = self.log.publish()
+        receipt = make_receipt(
+            subject.name,
+            artifact,
+            indices,
+            self.log.tree(),
+            checkpoint,
+            self.ca.public_key,
+            {approved: approval},
+        )
+        return Delivery(artifact, receipt, str(self.log.key))
+
+
+def statement(
+    id: str,
+    type: str,
+    actor: str,
+    operation: str,
+    *,
+    digest: str | None = None,
+    announced: OperationKey | PublishedKey | None = None,
+) -> Statement:
+    """Return a statement about task-1, stated by the gateway at `TIME`."""
+    return Statement(
+        id=id,
+        type=type,
+        service="gateway",
+        actor=actor,
+        subject_type="task",
+        subject="task-1",
+        topic="grace.task.v1",
+        key="task-1",
+        time=TIME,
+        correlation_id="task-1",
+        causation_id=None,
+        operation_id=operation,
+        digest=digest,
+        announced=announced,
+    )

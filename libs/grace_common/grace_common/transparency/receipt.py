@@ -1,0 +1,367 @@
+"""The receipt: one file by which a stranger, with the log's public key alone, checks what was done to an artifact.
+
+`make_receipt` puts it together from the log's static files; `verify_receipt` checks it without network or services.
+The format, for those who write their own verifier: docs/receipt-format.md.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final
+
+from grace_common.contract.errors import Refused
+from grace_common.transparency import attestation, merkle, statement
+from grace_common.transparency.attestation import Attestation, Review
+from grace_common.transparency.checkpoint import Checkpoint, VerifiedCheckpoint, open_checkpoint
+from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
+from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
+from grace_common.transparency.merkle import HASH_BYTES
+from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, key_id
+from grace_common.transparency.strict import (
+    Malformed,
+    compact_json,
+    decode_base64,
+    encode_base64,
+    parse_json,
+    read_list,
+    read_number,
+    read_object,
+    read_sha256,
+    read_string,
+)
+from grace_common.transparency.tile import TreeReader
+
+FORMAT: Final = "grace-receipt/v1"
+APPROVAL: Final = "grace.approval-given.v"  # of any version: what is read of it has one meaning in all
+
+
+class ReceiptRejected(Refused):
+    """The receipt does not prove what it claims; the message is the first reason found."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptEntry:
+    """One entry of the ledger: its index, its exact leaf bytes, and the inclusion proof.
+
+    payload  the exact value bytes of the record that the statement is about; None where only its digest is shown
+    """
+
+    index: int
+    leaf: bytes
+    proof: tuple[bytes, ...]
+    payload: bytes | None = None
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the entry as the JSON object that the receipt holds."""
+        members: dict[str, Any] = {
+            "index": self.index,
+            "leaf": encode_base64(self.leaf),
+            "proof": [encode_base64(digest) for digest in self.proof],
+        }
+        return members if self.payload is None else {**members, "payload": encode_base64(self.payload)}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the file holds.
+
+    artifact_name, artifact_sha256, artifact_size   the artifact, size in bytes
+    attestations   DSSE envelopes of in-toto statements; each is also the leaf of an entry
+    entries        in ascending order of index; keys stand before what they signed
+    ca_public_key  32 raw bytes; worth nothing unless the checkpoint names its digest
+    checkpoint     the signed note
+    """
+
+    artifact_name: str
+    artifact_sha256: str
+    artifact_size: int
+    attestations: tuple[DsseEnvelope, ...]
+    entries: tuple[ReceiptEntry, ...]
+    ca_public_key: bytes
+    checkpoint: bytes
+
+    def encode(self) -> bytes:
+        """Return the file's bytes: compact JSON."""
+        return compact_json(
+            {
+                "format": FORMAT,
+                "artifact": {
+                    "name": self.artifact_name,
+                    "sha256": self.artifact_sha256,
+                    "size": self.artifact_size,
+                },
+                "attestations": [envelope.as_object() for envelope in self.attestations],
+                "entries": [entry.as_object() for entry in self.entries],
+                "keys": {"ca": encode_base64(self.ca_public_key)},
+                "checkpoint": self.checkpoint.decode("utf-8"),
+            }
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Receipt":
+        """Return the receipt of these bytes, of which nothing is verified yet; raises Malformed."""
+        required = ("format", "artifact", "attestations", "entries", "keys", "checkpoint")
+        whole = parse_json(data, "the receipt")
+        if isinstance(whole, dict) and whole.get("format") != FORMAT:
+            raise Malformed(f"the receipt is of format {whole.get('format')!r}; expected {FORMAT}")
+        members = read_object(whole, "the receipt", required)
+        artifact = read_object(members["artifact"], "artifact", ("name", "sha256", "size"))
+        keys = read_object(members["keys"], "keys", ("ca",))
+        return cls(
+            artifact_name=read_string(artifact["name"], "artifact.name"),
+            artifact_sha256=read_sha256(artifact["sha256"], "artifact.sha256"),
+            artifact_size=read_number(artifact["size"], "artifact.size"),
+            attestations=tuple(map(DsseEnvelope.of_object, read_list(members["attestations"], "attestations"))),
+            entries=tuple(map(_parse_entry, read_list(members["entries"], "entries"))),
+            ca_public_key=decode_base64(read_string(keys["ca"], "keys.ca"), "keys.ca", PUBLIC_KEY_BYTES),
+            checkpoint=read_string(members["checkpoint"], "checkpoint").encode(),
+        )
+
+
+def _parse_entry(value: Any) -> ReceiptEntry:
+    entry = read_object(value, "an entry", ("index", "leaf", "proof"), ("payload",))
+    leaf = decode_base64(read_string(entry["leaf"], "an entry's leaf"), "an entry's leaf")
+    proof = [
+        decode_base64(read_string(digest, "a hash"), "a hash of an entry's proof", HASH_BYTES)
+        for digest in read_list(entry["proof"], "an entry's proof")
+    ]
+    payload = None
+    if "payload" in entry:
+        payload = decode_base64(read_string(entry["payload"], "an entry's payload"), "an entry's payload")
+    return ReceiptEntry(read_number(entry["index"], "an entry's index"), leaf, tuple(proof), payload)
+
+
+def make_receipt(
+    artifact_name: str,
+    artifact: bytes,
+    indices: Iterable[int],
+    tree: TreeReader,
+    checkpoint: bytes,
+    ca_key: bytes,
+    payloads: Mapping[int, bytes] = MappingProxyType({}),
+) -> Receipt:
+    """Return the receipt of an artifact, its entries and proofs read from the log's tiles.
+
+    artifact_name  as the attestation's subject names it
+    indices        of the entries it needs: the attestations, the statements worth showing, and the keys of both
+    tree           the tree of the checkpoint
+    checkpoint     the signed note
+    ca_key         32 raw bytes
+    payloads       the records to show, by the index of their statement; those of approvals are needed for reviews
+    raises         Unready for missing tiles, ProofInvalid for wrong ones, Refused for an index outside the log
+    """
+    entries = tuple(
+        ReceiptEntry(index, tree.entry(index), tuple(tree.inclusion_proof(index)), payloads.get(index))
+        for index in sorted({*indices, *payloads})
+    )
+    envelopes = [DsseEnvelope.parse(entry.leaf) for entry in entries]
+    return Receipt(
+        artifact_name=artifact_name,
+        artifact_sha256=sha256(artifact).hexdigest(),
+        artifact_size=len(artifact),
+        attestations=tuple(each for each in envelopes if each.payload_type == attestation.PAYLOAD_TYPE),
+        entries=entries,
+        ca_public_key=ca_key,
+        checkpoint=checkpoint,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenStatement:
+    """A statement of the ledger with its place and the key that signed it."""
+
+    index: int
+    key_id: str
+    statement: Statement
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAttestation:
+    """An attestation of the artifact with its place in the ledger and the key that signed it."""
+
+    index: int
+    key_id: str
+    attestation: Attestation
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a receipt proves; `sentences` says it in words."""
+
+    receipt: Receipt
+    checkpoint: VerifiedCheckpoint
+    attestations: tuple[ProvenAttestation, ...]
+    statements: tuple[ProvenStatement, ...]
+    reviews: tuple[Review, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is proven and by whom, one sentence each."""
+        receipt, tree = self.receipt, self.checkpoint.checkpoint
+        said = [
+            f"The log {tree.origin} signed a tree of {tree.size} entries with root {tree.root.hex()}.",
+            *[f"The witness {each.name} saw that tree at {each.time_s} s." for each in self.checkpoint.cosigners],
+            f"The log names the CA whose key has the id {key_id(receipt.ca_public_key)}.",
+            f"The file is {receipt.artifact_name}: {receipt.artifact_size} bytes, SHA-256 {receipt.artifact_sha256}.",
+        ]
+        for proven in self.attestations:
+            kind = {attestation.PROVENANCE: "its provenance", attestation.REVIEW: "its review"}.get(
+                proven.attestation.predicate_type, f"the predicate {proven.attestation.predicate_type} of it"
+            )
+            said.append(f"Entry {proven.index} attests {kind}, signed with the attestation key {proven.key_id}.")
+        for review in self.reviews:
+            said.append(
+                f"{review.reviewer} approved it as {review.role} under the policy {review.policy} at {review.time}: "
+                f"this file, the report {review.report} and the decision {review.decision}."
+            )
+        for each in self.statements:
+            fact = each.statement
+            signer = {
+                statement.NOTARY_KEY_PUBLISHED: "the CA",
+                statement.OPERATION_KEY_GENERATED: "the notary",
+            }.get(fact.type, f"the key of operation {fact.operation_id}")
+            said.append(
+                f"Entry {each.index} states {fact.type} about {fact.subject_type} {fact.subject} by {fact.actor} "
+                f"through {fact.service} at {fact.time}, signed by {signer}."
+            )
+        return said
+
+
+@dataclass
+class _KeyChain:
+    """The keys announced so far, by id; entries are read in the ledger's order, so a key must precede its use."""
+
+    ca: dict[str, bytes]
+    published: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by purpose and key id
+    operations: dict[tuple[str, str], bytes] = field(default_factory=dict)  # by operation id and key id
+
+    def may_sign(self, fact: Statement | None) -> dict[str, bytes]:
+        """Return the keys whose signature makes this statement, or an attestation (None), worth believing."""
+        if fact is None:
+            return _of(self.published, "attestation")
+        if isinstance(fact.announced, PublishedKey):
+            return self.ca
+        if isinstance(fact.announced, OperationKey):
+            return _of(self.published, "notary")
+        return _of(self.operations, fact.operation_id)
+
+    def learn(self, fact: Statement) -> None:
+        """Take in the key that a verified statement announces, if any."""
+        if isinstance(fact.announced, PublishedKey):
+            self.published[fact.announced.purpose, fact.announced.key_id] = fact.announced.public_key
+        elif isinstance(fact.announced, OperationKey):
+            self.operations[fact.announced.operation_id, fact.announced.key_id] = fact.announced.public_key
+
+
+def _of(keys: dict[tuple[str, str], bytes], owner: str) -> dict[str, bytes]:
+    return {name: public_key for (whose, name), public_key in keys.items() if whose == owner}
+
+
+def verify_receipt(
+    receipt: bytes, artifact: bytes, log_vkey: str, witness_vkeys: Sequence[str] = (), quorum: int = 0
+) -> Findings:
+    """Return what a receipt proves of an artifact to someone who trusts the log's key and nothing else.
+
+    receipt        the file's bytes
+    artifact       the bytes of the file that the receipt is for
+    log_vkey       the log's public key, from elsewhere than the receipt
+    witness_vkeys  keys of witnesses (type 04), of which `quorum` must have cosigned the checkpoint
+    raises         ReceiptRejected with the first reason found
+    """
+    try:
+        witnesses = [VerifierKey.parse(vkey) for vkey in witness_vkeys]
+        opened = Receipt.parse(receipt)
+        checkpoint = open_checkpoint(opened.checkpoint, VerifierKey.parse(log_vkey), witnesses, quorum)
+        return _verify(opened, artifact, checkpoint)
+    except ReceiptRejected:
+        raise
+    except Refused as error:
+        raise ReceiptRejected(str(error)) from error
+
+
+def _verify(receipt: Receipt, artifact: bytes, checkpoint: VerifiedCheckpoint) -> Findings:
+    _check_artifact(receipt, artifact)
+    if not checkpoint.checkpoint.names_ca(receipt.ca_public_key):
+        raise ReceiptRejected("the checkpoint does not name the receipt's CA key")
+    attestations, statements = _walk(receipt, checkpoint.checkpoint)
+    for proven in attestations:
+        names = [each.name for each in proven.attestation.subjects if each.sha256 == receipt.artifact_sha256]
+        if receipt.artifact_name not in names:
+            raise ReceiptRejected(f"the attestation at entry {proven.index} is of another artifact")
+    if not attestations:
+        raise ReceiptRejected("the receipt attests nothing of the artifact")
+    reviews = tuple(
+        _review(proven, statements, receipt.artifact_sha256) for proven in attestations if _is_review(proven)
+    )
+    return Findings(receipt, checkpoint, tuple(attestations), tuple(statements), reviews)
+
+
+def _check_artifact(receipt: Receipt, artifact: bytes) -> None:
+    digest = sha256(artifact).hexdigest()
+    if digest != receipt.artifact_sha256 or len(artifact) != receipt.artifact_size:
+        raise ReceiptRejected(
+            f"the file has {len(artifact)} bytes and SHA-256 {digest}; "
+            f"the receipt is for {receipt.artifact_size} bytes and {receipt.artifact_sha256}"
+        )
+
+
+def _walk(receipt: Receipt, tree: Checkpoint) -> tuple[list[ProvenAttestation], list[ProvenStatement]]:
+    """Return what the entries say, each proven to be in the tree and signed by a key that an earlier one announced."""
+    chain = _KeyChain(ca={key_id(receipt.ca_public_key): receipt.ca_public_key})
+    attestations: list[ProvenAttestation] = []
+    statements: list[ProvenStatement] = []
+    logged: list[DsseEnvelope] = []
+    last = -1
+    for entry in receipt.entries:
+        if entry.index <= last:
+            raise ReceiptRejected(f"entry {entry.index} stands after entry {last}")
+        last = entry.index
+        merkle.verify_inclusion(merkle.leaf_hash(entry.leaf), entry.index, tree.size, entry.proof, tree.root)
+        envelope, fact = statement.read_leaf(entry.leaf)
+        if fact is None and envelope.payload_type != attestation.PAYLOAD_TYPE:
+            raise ReceiptRejected(f"entry {entry.index} is of the unknown type {envelope.payload_type}")
+        if len(envelope.signatures) != 1:
+            raise ReceiptRejected(f"entry {entry.index} has {len(envelope.signatures)} signatures; expected one")
+        try:
+            (signer,) = verify_envelope(envelope, chain.may_sign(fact))
+        except Refused as error:
+            raise ReceiptRejected(f"entry {entry.index}: {error}, for this kind of entry, before it") from error
+        _check_payload(entry, fact)
+        if fact is None:
+            attestations.append(ProvenAttestation(entry.index, signer, Attestation.parse(envelope.payload)))
+            logged.append(envelope)
+        else:
+            chain.learn(fact)
+            statements.append(ProvenStatement(entry.index, signer, fact, entry.payload))
+    if list(receipt.attestations) != logged:
+        raise ReceiptRejected("the receipt's attestations are not those of its ledger entries")
+    return attestations, statements
+
+
+def _check_payload(entry: ReceiptEntry, fact: Statement | None) -> None:
+    if entry.payload is not None and sha256(entry.payload).hexdigest() != (fact.digest if fact else None):
+        raise ReceiptRejected(f"the payload shown with entry {entry.index} is not the one its statement names")
+
+
+def _is_review(proven: ProvenAttestation) -> bool:
+    return proven.attestation.predicate_type == attestation.REVIEW
+
+
+def _review(proven: ProvenAttestation, statements: Sequence[ProvenStatement], artifact_sha256: str) -> Review:
+    """Return the review of an attestation, once the approval's own ledger entry says the same of the same digests."""
+    review = Review.read(proven.attestation.predicate)
+    where = f"the review at entry {proven.index}"
+    if review.artifact != artifact_sha256:
+        raise ReceiptRejected(f"{where} is of another artifact, {review.artifact}")
+    approvals = [each for each in statements if each.statement.id == review.event_id]
+    if len(approvals) != 1 or not approvals[0].statement.type.startswith(APPROVAL) or approvals[0].payload is None:
+        raise ReceiptRejected(f"{where} rests on the approval {review.event_id}, which the receipt does not show")
+    envelope = parse_json(approvals[0].payload, "the approval")
+    data = envelope.get("data") if isinstance(envelope, dict) else None
+    said = (data.get("by"), data.get("digest")) if isinstance(data, dict) else None
+    if approvals[0].statement.actor != review.reviewer or said != (review.reviewer, review.approval_digest):
+        raise ReceiptRejected(f"{where} is not what the approval at entry {approvals[0].index} says")
+    return review
