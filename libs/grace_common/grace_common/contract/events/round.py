@@ -116,17 +116,39 @@ class ApprovalRequested(_RoundEvent):
 
 
 class ApprovalRecorded(_RoundEvent):
-    """An approval counted; `missing` more are needed."""
+    """An approval counted; `missing` more are needed. It is caused by the `ApprovalGiven` that counts.
+
+    role, policy       in which role the reviewer judged, under which policy
+    entry_point        of the artifact approved
+    *_sha256           what `digest` stands for; with all of these the crypto-signer attests the review
+    """
 
     TYPE: ClassVar = "grace.approval-recorded.v1"
 
     by: str
     digest: Sha256
     missing: Annotated[int, Field(ge=0)]
+    role: str | None = None
+    policy: str | None = None
+    entry_point: str | None = None
+    artifact_sha256: Sha256 | None = None
+    report_sha256: Sha256 | None = None
+    decision_sha256: Sha256 | None = None
 
     @classmethod
     def example(cls) -> Self:
-        return cls(task_id=_TASK, by="grace", digest="ab" * 32, missing=0)
+        return cls(
+            task_id=_TASK,
+            by="grace",
+            digest="ab" * 32,
+            missing=0,
+            role="reviewer",
+            policy="approval@1",
+            entry_point="fibonacci",
+            artifact_sha256="01" * 32,
+            report_sha256="02" * 32,
+            decision_sha256="03" * 32,
+        )
 
 
 class RequestIgnored(_RoundEvent):
@@ -167,6 +189,7 @@ class TaskCompleted(_RoundEvent):
     requester: str
     approved_by: tuple[str, ...]
     policy: str
+    submitted_at: datetime | None = None
 
     @classmethod
     def example(cls) -> Self:
