@@ -3,12 +3,13 @@
 import asyncpg
 from aiokafka.errors import (
     AuthenticationFailedError,
-    AuthorizationError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     ProducerClosed,
-    RecordTooLargeError,
+    TopicAuthorizationFailedError,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -18,11 +19,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 # intervention (shutdown, crash), 58 system error (I/O). 25006 is a read-only standby during a fail-over.
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _PASSING_STATES = ("25006",)
+_REFUSALS = (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
 
 
 def is_outage(error: BaseException) -> bool:
     """Return whether waiting can heal this: the record is not to blame, and neither is the code."""
-    if isinstance(error, (AuthorizationError, AuthenticationFailedError, RecordTooLargeError)):
+    if isinstance(error, _REFUSALS):
         return False
     if isinstance(error, KafkaError):
         return bool(error.retriable) or isinstance(error, (KafkaConnectionError, KafkaTimeoutError, ProducerClosed))

@@ -1,7 +1,6 @@
 """Running a service: broker, consumers, relay, probes, graceful stop. Every `__main__.py` is `main(build)`."""
 
 import asyncio
-import contextlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -73,6 +72,7 @@ class Service:
             self.settings, Directory(self.workload.authority, self.settings.trust_domain)
         )
         self._consuming = False
+        self._stopped_by: asyncio.Future[None] | None = None
 
     async def state(self, envelopes: Sequence[Envelope]) -> None:
         """State facts in the open transaction, or in one of their own."""
@@ -81,8 +81,9 @@ class Service:
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raise what stopped a consumer."""
         stopped_by: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopped_by = stopped_by
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, lambda: _end(stopped_by))
+            asyncio.get_running_loop().add_signal_handler(number, self.end)
         Recorder(self.settings.service, self.outbox, self.clock).install()
         self._check_schemas()
         http = server(
@@ -91,7 +92,8 @@ class Service:
         tasks = [asyncio.create_task(http.serve(), name="http")]
         kafka, deliveries = self._consumers(stopped_by)
         try:
-            await _or_stopped(patiently(self._database_ready, self), stopped_by)
+            if not await _before_stop(patiently(self._database_ready, self), stopped_by):
+                return
             tasks += [
                 asyncio.create_task(work(), name=name)
                 for name, work in (
@@ -103,7 +105,8 @@ class Service:
             ]
             for task in tasks[1:]:
                 task.add_done_callback(lambda done: _ended(done, stopped_by))
-            await _or_stopped(patiently(kafka.start, self), stopped_by)
+            if not await _before_stop(patiently(kafka.start, self), stopped_by):
+                return
             self._consuming = True
             _log.info("started", url=f"http://{self.settings.http_host}:{self.settings.http_port}")
             await stopped_by
@@ -111,6 +114,11 @@ class Service:
             self._consuming = False
             await self._stop(kafka, deliveries, tasks, http)
             _log.info("stopped")
+
+    def end(self) -> None:
+        """Stop gracefully: what SIGTERM does."""
+        if self._stopped_by is not None and not self._stopped_by.done():
+            self._stopped_by.set_result(None)
 
     async def readiness(self) -> Mapping[str, str | None]:
         """Return every component this service needs, with None where it is ready, else what is missing."""
@@ -215,11 +223,6 @@ def main(build: Callable[[], Service]) -> None:
         sys.exit(f"{error}")
 
 
-def _end(stopped_by: "asyncio.Future[None]") -> None:
-    if not stopped_by.done():
-        stopped_by.set_result(None)
-
-
 def _ended(task: "asyncio.Task[Any]", stopped_by: "asyncio.Future[None]") -> None:
     """A part that should run for ever has ended: that is a bug, and the service ends with it."""
     if task.cancelled() or stopped_by.done():
@@ -227,15 +230,14 @@ def _ended(task: "asyncio.Task[Any]", stopped_by: "asyncio.Future[None]") -> Non
     stopped_by.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended by itself"))
 
 
-async def _or_stopped(work: Awaitable[Any], stopped_by: "asyncio.Future[None]") -> None:
-    """Wait for `work`, unless the service is told to stop first."""
-    task = asyncio.ensure_future(work)
+async def _before_stop(work: Coroutine[Any, Any, Any], stopped_by: "asyncio.Future[None]") -> bool:
+    """Return True once `work` is done, False when the service was told to stop first."""
+    task = asyncio.create_task(work)
     await asyncio.wait({task, stopped_by}, return_when=asyncio.FIRST_COMPLETED)
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    if stopped_by.done():
-        stopped_by.result()
-        raise SystemExit(0)
-    task.result()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    stopped_by.result()
+    return False

@@ -3,7 +3,7 @@
 from alembic import op
 from grace_common.runtime.tables import metadata
 
-revision = "runtime-0001"
+revision = "runtime_0001"
 down_revision = None
 
 
