@@ -227,7 +227,12 @@ class Findings:
                 f"Entry {each.index} states {fact.type} about {fact.subject_type} {fact.subject} by {fact.actor} "
                 f"through {fact.service} at {fact.time}, signed by {signer}."
             )
-        return said
+        return [_printable(sentence) for sentence in said]
+
+
+def _printable(text: str) -> str:
+    """Return the text without line breaks and the like, by which a name could pass for a sentence of its own."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
 @dataclass

@@ -178,6 +178,8 @@ def test_proofs_for_places_outside_the_tree_are_refused() -> None:
         merkle.consistency_proof(hashes, 4)
     with pytest.raises(ProofInvalid, match="never one of 4"):
         merkle.verify_consistency(4, 3, hashes[0], hashes[1], [])
+    with pytest.raises(ProofInvalid, match="the consistency proof is empty"):
+        merkle.verify_consistency(3, 4, hashes[0], hashes[1], [])
     with pytest.raises(ProofInvalid, match="a hash of 31 bytes"):
         merkle.verify_inclusion(hashes[0][1:], 0, 1, [], hashes[0])
     with pytest.raises(Refused, match="2 hashes are not the right edge of a tree of 4 leaves"):

@@ -97,7 +97,7 @@ def test_a_receipt_cut_short_or_of_another_format_is_rejected(delivery: Delivery
 
 
 def test_the_key_of_another_log_proves_nothing(delivery: Delivery) -> None:
-    with pytest.raises(ReceiptRejected, match="none|no signature by"):
+    with pytest.raises(ReceiptRejected, match="no signature by"):
         verify_receipt(
             delivery.receipt.encode(), delivery.artifact, str(SeededKey("stranger").named("log.example/grace"))
         )
@@ -154,10 +154,10 @@ def test_a_review_rests_on_the_approval_shown_with_it(delivery: Delivery) -> Non
     )
 
 
-def review_of(artifact: bytes, **changes: str) -> Review:
-    digest = sha256(artifact).hexdigest()
-    said = Review("grace", "reviewer", "four-eyes/v1", digest, digest, digest, "approval-1", TIME)
-    return replace(said, **changes)
+def review_of(content: bytes, **changes: str) -> Review:
+    digest = sha256(content).hexdigest()
+    said = {"artifact": digest, "report": digest, "decision": digest, **changes}
+    return Review("grace", "reviewer", "four-eyes/v1", event_id="approval-1", time=TIME, **said)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +208,14 @@ def test_a_predicate_of_another_kind_is_named_as_it_is() -> None:
     assert any("the predicate https://example.com/claim/v1 of it" in said for said in findings.sentences)
 
 
+def test_a_name_cannot_pass_for_a_sentence_of_its_own() -> None:
+    ledger, spare = MemoryLedger(), MemoryLedger()
+    spare.state("id", "grace.task-submitted.v1", "ada.\nThe log lies", "submit", b"")
+    findings = verify_receipt(receipt_with(ledger, spare.log.entries[0]), b"", str(ledger.log.key))
+
+    assert not any("\n" in sentence for sentence in findings.sentences)
+
+
 def test_an_operations_key_signs_for_no_other_operation() -> None:
     ledger, spare = MemoryLedger(), MemoryLedger()
     spare.state("id", "grace.task-submitted.v1", "ada", "approve", b"")
@@ -216,13 +224,10 @@ def test_an_operations_key_signs_for_no_other_operation() -> None:
 
 
 def test_entries_of_unknown_kind_or_with_two_signatures_are_rejected() -> None:
-    for leaf, reason in (
-        (b'{"payload":"","payloadType":"text/plain","signatures":[{"sig":""}]}', "not empty"),
-        (b'{"payload":"","payloadType":"text/plain","signatures":[{"sig":"AA=="}]}', "unknown type text/plain"),
-    ):
-        ledger = MemoryLedger()
-        with pytest.raises(ReceiptRejected, match=reason):
-            verify_receipt(receipt_with(ledger, leaf), b"", str(ledger.log.key))
+    ledger = MemoryLedger()
+    leaf = b'{"payload":"","payloadType":"text/plain","signatures":[{"sig":"AA=="}]}'
+    with pytest.raises(ReceiptRejected, match="unknown type text/plain"):
+        verify_receipt(receipt_with(ledger, leaf), b"", str(ledger.log.key))
     ledger, spare = MemoryLedger(), MemoryLedger()
     spare.state("id", "grace.task-submitted.v1", "ada", "submit", b"")
     envelope = json.loads(spare.log.entries[0])

@@ -1,0 +1,107 @@
+"""Go's own transparency-log packages accept a log that the library wrote, and refuse a changed one."""
+
+import shutil
+import subprocess
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+
+import pytest
+from grace_common.testing.ledger import MemoryLedger, MemoryLog
+from grace_common.transparency.proof_file import ProofFile
+from grace_common.transparency.tile import Tile
+
+PROGRAM = Path(__file__).parent / "go"
+USUAL_PLACE = "/usr/local/go/bin/go"  # where Go's own installer puts it, often without a place in PATH
+
+
+def find_go() -> str:
+    go = shutil.which("go") or shutil.which(USUAL_PLACE)
+    if go is None:
+        pytest.fail(
+            "this test needs Go 1.24 or later: install it from your system's packages (see tests/interop/README.md)"
+        )
+    return go
+
+
+@pytest.fixture(scope="session")
+def accept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Go program, built once."""
+    program = tmp_path_factory.mktemp("interop") / "accept"
+    built = subprocess.run(
+        [find_go(), "build", "-buildvcs=false", "-o", program, "."],
+        cwd=PROGRAM,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+def run(accept: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([accept, folder], capture_output=True, text=True, check=False)
+
+
+@cache
+def log_of(size: int) -> MemoryLog:
+    """A log that grew in uneven batches, so that partial tiles of many sizes lie in it."""
+    log = MemoryLog()
+    for batch in (1, 254, 1, 1, 300, size):
+        count = min(batch, size - len(log.entries))
+        if count > 0:
+            first = len(log.entries)
+            log.append(*[b"entry %d" % number for number in range(first, first + count)])
+            log.publish()
+    if not log.entries:
+        log.publish()
+    return log
+
+
+def export(log: MemoryLog, folder: Path) -> None:
+    for path, data in log.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_go_accepts_the_exported_log(accept: Path, tmp_path: Path, size: int) -> None:
+    log = log_of(size)
+    export(log, tmp_path)
+    indices = sorted({0, size // 2, size - 1}) if size else []
+    for index in indices:
+        proof = ProofFile(index, tuple(log.tree().inclusion_proof(index)), log.files["checkpoint"])
+        (tmp_path / f"{index}.tlog-proof").write_bytes(proof.encode())
+
+    answer = run(accept, tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+    root = b64encode(log.tree().root_at(size)).decode()
+    assert answer.stdout.startswith(f"accepted log.example/grace: {size} entries, ")
+    assert answer.stdout.endswith(f" {len(indices)} proof files, root {root}\n")
+
+
+def test_go_accepts_a_ledger_of_statements(accept: Path, tmp_path: Path) -> None:
+    ledger = MemoryLedger()
+    ledger.deliver()
+    export(ledger.log, tmp_path)
+
+    answer = run(accept, tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("accepted log.example/grace: 308 entries, ")
+
+
+@pytest.mark.parametrize(
+    "path", ["checkpoint", Tile(0, 0).path, Tile(0, 1, 1).path, Tile(1, 0, 1).path, Tile(-1, 0).path]
+)
+def test_go_refuses_the_log_once_a_byte_is_changed(accept: Path, tmp_path: Path, path: str) -> None:
+    export(log_of(257), tmp_path)
+    changed = bytearray((tmp_path / path).read_bytes())
+    changed[len(changed) // 2] ^= 1
+    (tmp_path / path).write_bytes(changed)
+
+    answer = run(accept, tmp_path)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("refused: ")
