@@ -1,4 +1,4 @@
-"""Runs one recorded candidate on its probes and prints one JSON line per probe; a program of its own, started with -I -S.
+"""Runs one recorded candidate on its probes, one JSON line per probe; a program of its own, started with -I -S.
 
 Standard input is one JSON object: `source`, `entry_point`, `calls` (argument lists as Python source) and `check`
 (the hidden test of the task, only ever used to measure). Limits: CPU seconds per call by an interval timer, for the

@@ -1,16 +1,17 @@
 """Choosing among code candidates by how they behave: clusters of equal behaviour, weighed by independent evidence.
 
-The model. A candidate that fails a binding probe (the requester's example or test) cannot win. The others fall into
-clusters that return the same on every valid probe. A cluster's support is the number of independent candidates in it
-(equal texts once, candidates of one generator damped), times the likelihood of the generated tests if the cluster were
-right; how reliable those tests are is learned from the matrix itself, tests and clusters being evidence for each other
-(B. Chen et al., CodeT, 2022, with the expectation maximisation of Dawid and Skene, 1979). Against all clusters stands
-"none of them is right". The posterior is mapped to a confidence by a calibration fitted on real outcomes.
+A candidate that fails a binding probe (the requester's example or test) cannot win. The others fall into clusters that
+return the same on every valid probe. A cluster's support is the number of independent candidates behind it: equal texts
+count once, candidates of one generator are damped, kindred clusters vouch in part. Generated tests and clusters are
+evidence for each other: a test is as reliable as the clusters that pass it are heavy, a cluster as heavy as its support
+times the reliable tests it passes (after B. Chen et al., CodeT: Code Generation with Generated Tests, 2022). Against all
+clusters stands "none of them is right". The posterior becomes a confidence by a calibration fitted on real outcomes.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import exp, fsum, log
+from itertools import compress
+from math import fsum
 from typing import Any, Literal
 
 from grace_common.contract.errors import Refused
@@ -19,11 +20,9 @@ from grace_consensus.domain.confidence import DEFAULT, Calibration, effective_co
 from grace_consensus.domain.execution_matrix import BINDING, RAISED, Candidate, ExecutionMatrix, Probe, ProbeKind
 
 METHOD = "functional-agreement.v1"
-EM_ITERATIONS = 25  # fixed, so that replays agree
-RELIABILITY_PRIOR = (
-    1.0,
-    2.0,
-)  # pseudo-counts right and wrong: one model-written test in three is right (CodeT, section 4)
+MUTUAL_ROUNDS = 4  # tests weigh clusters and clusters weigh tests; fixed, so that replays agree
+KINSHIP_POWER = 3  # how fast clusters stop vouching for each other as they differ; 2 to 8 choose alike on recorded runs
+USUAL_RELIABILITY = 1 / 3  # about one model-written test in three is right on the recorded runs
 TIE = 1e-9
 
 
@@ -50,8 +49,7 @@ class Cluster:
     members: tuple[str, ...]
     support: float  # independent candidates
     weight: float  # posterior probability that this behaviour is the right one
-    tests_passed: int  # generated tests on valid probes
-    size: float  # of its first member
+    tests_passed: int  # generated tests on valid inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class Decision:
     dissent: tuple[Dissent, ...]
     rejected: tuple[Rejection, ...]
     ignored_probes: tuple[str, ...]  # generated inputs on which most candidates raise: no valid input
-    test_reliability: float | None  # learned share of generated tests that are right; None without such tests
+    test_reliability: dict[str, float]  # per generated test on a valid input: learned probability that it is right
     reasons: tuple[str, ...]  # why it abstained
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +101,7 @@ class _Behaviour:
     candidates: tuple[Candidate, ...]  # best first
     outcomes: tuple[int, ...]  # on the valid probes
     support: float
+    belief: float  # of the generators in the text of the first candidate
 
 
 def decide_candidates(
@@ -128,16 +127,19 @@ def decide_candidates(
     ignored = tuple(probe.id for j, probe in columns if (j, probe) not in valid)
     if not viable:
         reason = f"none of the {len(candidates)} candidates passes the requester's examples and tests"
-        return _decision(policy, (), 1.0, (), rejected, ignored, None, calibration, [reason])
+        return _decision(policy, (), 1.0, (), rejected, ignored, {}, calibration, [reason])
 
     behaviours = _behaviours(viable, candidates, rows, valid, calibration)
     failures = _support([c for c in candidates if c.id in failed and not c.fitted], candidates, calibration)
-    unseen = calibration.unseen * (1 + calibration.failed_weight * failures)
+    if all(candidate.fitted for candidate in viable):
+        failures += calibration.fitted_failures
+    binding = sum(probe.kind in BINDING for probe in matrix.probes)
+    unseen = calibration.unseen * (1 + failures) / (1 + binding) ** calibration.binding_power
     tests = [(at, probe) for at, (_, probe) in enumerate(valid) if probe.kind == ProbeKind.GENERATED_TEST]
-    weights, unseen_weight, reliability = _posterior(behaviours, tests, unseen, calibration)
+    weights, unseen_weight, reliability = _posterior(behaviours, tests, unseen)
     order = sorted(
         range(len(behaviours)),
-        key=lambda k: (-round(weights[k] / TIE), behaviours[k].candidates[0].size, behaviours[k].candidates[0].id),
+        key=lambda k: (-round(weights[k] / TIE), -behaviours[k].belief, *_simplicity(behaviours[k].candidates[0])),
     )
     clusters = tuple(
         Cluster(
@@ -145,7 +147,6 @@ def decide_candidates(
             support=behaviours[k].support,
             weight=weights[k],
             tests_passed=sum(behaviours[k].outcomes[at] == _expected(probe) for at, probe in tests),
-            size=behaviours[k].candidates[0].size,
         )
         for k in order
     )
@@ -161,7 +162,7 @@ def _decision(
     dissent: tuple[Dissent, ...],
     rejected: Sequence[Rejection],
     ignored: tuple[str, ...],
-    reliability: float | None,
+    reliability: dict[str, float],
     calibration: Calibration,
     reasons: list[str],
 ) -> Decision:
@@ -190,6 +191,15 @@ def _decision(
     )
 
 
+def _text(candidate: Candidate) -> str:
+    """Return what tells the candidate's text apart; one without a digest is a text of its own."""
+    return candidate.digest or f"id:{candidate.id}"
+
+
+def _simplicity(candidate: Candidate) -> tuple[float, str]:
+    return candidate.size, candidate.id
+
+
 def _outcomes(row: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(outcome, RAISED) for outcome in row)
 
@@ -207,7 +217,7 @@ def _rejection(candidate: Candidate, row: Sequence[int], columns: Sequence[tuple
 
 def _is_valid(column: int, viable: Sequence[Candidate], rows: dict[str, tuple[int, ...]]) -> bool:
     """Tell whether a generated input is within the program's domain: at least half of the different texts return."""
-    returned = {candidate.digest or candidate.id: rows[candidate.id][column] != RAISED for candidate in viable}
+    returned = {_text(candidate): rows[candidate.id][column] != RAISED for candidate in viable}
     return 2 * sum(returned.values()) >= len(returned)
 
 
@@ -219,8 +229,7 @@ def _support(members: Sequence[Candidate], all_candidates: Sequence[Candidate], 
     texts: dict[str, tuple[float, str]] = {}
     for candidate in members:
         vote = (candidate.prior / strongest[candidate.generator], candidate.generator)
-        text = candidate.digest or f"id:{candidate.id}"
-        texts[text] = max(texts.get(text, vote), vote)
+        texts[_text(candidate)] = max(texts.get(_text(candidate), vote), vote)
     generators: dict[str, list[float]] = {}
     for weight, generator in texts.values():
         generators.setdefault(generator, []).append(weight)
@@ -235,59 +244,60 @@ def _behaviours(
     calibration: Calibration,
 ) -> list[_Behaviour]:
     """Group the viable candidates by what they return; without any valid probe only equal texts are known to agree."""
+    belief: dict[str, float] = {}  # a text proposed twice is believed twice, which orders equals and weighs nothing
+    for candidate in viable:
+        belief[_text(candidate)] = belief.get(_text(candidate), 0.0) + candidate.prior
     groups: dict[tuple[tuple[int, ...], str], list[Candidate]] = {}
     for candidate in viable:
         outcomes = tuple(rows[candidate.id][j] for j, _ in valid)
-        groups.setdefault((outcomes, "" if valid else candidate.digest or candidate.id), []).append(candidate)
-    return [
-        _Behaviour(
-            tuple(sorted(members, key=lambda c: (-c.quality, c.size, -c.prior, c.id))),
-            outcomes,
-            _support(members, all_candidates, calibration),
-        )
-        for (outcomes, _), members in groups.items()
-    ]
+        groups.setdefault((outcomes, "" if valid else _text(candidate)), []).append(candidate)
+    behaviours = []
+    for (outcomes, _), members in groups.items():
+        best = sorted(members, key=lambda c: (-c.quality, -belief[_text(c)], *_simplicity(c)))
+        support = _support(members, all_candidates, calibration)
+        behaviours.append(_Behaviour(tuple(best), outcomes, support, belief[_text(best[0])]))
+    return behaviours
+
+
+def _kindred_support(behaviours: Sequence[_Behaviour]) -> list[float]:
+    """Return each cluster's support, with that of the others as far as they return the same (raising is no agreement).
+
+    A cluster rarely stands alone: candidates that differ on one odd input still vouch for each other elsewhere.
+    """
+    supports = []
+    for own in behaviours:
+        terms = []
+        for other in behaviours:
+            alike = sum(x == y != RAISED for x, y in zip(own.outcomes, other.outcomes, strict=True))
+            likeness = 1.0 if own is other else (alike / len(own.outcomes) if own.outcomes else 0.0)
+            terms.append(other.support * likeness**KINSHIP_POWER)
+        supports.append(fsum(terms))
+    return supports
 
 
 def _posterior(
-    behaviours: Sequence[_Behaviour],
-    tests: Sequence[tuple[int, Probe]],
-    unseen: float,
-    calibration: Calibration,
-) -> tuple[list[float], float, float | None]:
-    """Return the weight of every behaviour, of "none is right", and the learned reliability of the generated tests."""
-    prior = [log(behaviour.support) for behaviour in behaviours] + [log(unseen)]
-    weights = _softmax(prior)
-    if not tests:
-        return weights[:-1], weights[-1], None
-    damping = effective_count(len(tests), calibration.test_correlation) / len(tests)
+    behaviours: Sequence[_Behaviour], tests: Sequence[tuple[int, Probe]], unseen: float
+) -> tuple[list[float], float, dict[str, float]]:
+    """Return the weight of every behaviour, of "none is right", and the learned reliability of each generated test.
+
+    A behaviour weighs its kindred support times one plus the reliability of the tests it passes; a test is as reliable
+    as the behaviours that pass it are heavy; "none is right" weighs as if it passed the usual share of them.
+    """
+    supports = _kindred_support(behaviours)
+    shares = [support / fsum(supports) for support in supports]
     passed = [[behaviour.outcomes[at] == _expected(probe) for behaviour in behaviours] for at, probe in tests]
-    classes = [len({b.outcomes[at] for b in behaviours} | {_expected(probe)}) for at, probe in tests]
-    right, wrong = RELIABILITY_PRIOR
-    reliability = right / (right + wrong)
-    for _ in range(EM_ITERATIONS):
-        evidence: list[list[float]] = [[] for _ in weights]
-        known = fsum(weights[:-1])
-        for passes, count in zip(passed, classes, strict=True):
-            share = fsum(w for w, p in zip(weights[:-1], passes, strict=True) if p) / known
-            by_accident = (1 - reliability) / count
-            for k, passes_k in enumerate(passes):
-                evidence[k].append(log(reliability if passes_k else by_accident))
-            # If no candidate is right, the truth equals what some of them return half of the time.
-            truth = 0.5 * share if any(passes) else 0.5
-            evidence[-1].append(log(reliability * truth + by_accident * (1 - truth)))
-        weights = _softmax([p + damping * fsum(e) for p, e in zip(prior, evidence, strict=True)])
-        agreed = fsum(fsum(w for w, p in zip(weights[:-1], passes, strict=True) if p) for passes in passed) * damping
-        trials = fsum(weights[:-1]) * len(tests) * damping
-        reliability = (right + agreed) / (right + wrong + trials)
-    return weights[:-1], weights[-1], reliability
-
-
-def _softmax(scores: Sequence[float]) -> list[float]:
-    top = max(scores)
-    raw = [exp(score - top) for score in scores]
-    total = fsum(raw)
-    return [value / total for value in raw]
+    reliabilities = [0.0] * len(tests)
+    for _ in range(MUTUAL_ROUNDS):
+        reliabilities = [fsum(compress(shares, passes)) for passes in passed]
+        scores = [
+            support * (1 + fsum(r for r, passes in zip(reliabilities, passed, strict=True) if passes[k]))
+            for k, support in enumerate(supports)
+        ]
+        shares = [score / fsum(scores) for score in scores]
+    unseen_score = unseen * (1 + len(tests) * USUAL_RELIABILITY)
+    total = fsum([*scores, unseen_score])
+    learned = {probe.id: reliability for (_, probe), reliability in zip(tests, reliabilities, strict=True)}
+    return [score / total for score in scores], unseen_score / total, learned
 
 
 def _dissent(leading: _Behaviour, other: _Behaviour, weight: float, probes: Sequence[Probe]) -> Dissent:

@@ -9,30 +9,31 @@ from typing import Any, Self
 
 from grace_common.contract.errors import Refused
 
-CERTAIN = 0.995  # no finite evidence of this kind makes surer than 199 to 1
+CERTAIN = 0.995  # agreement on finitely many probes proves nothing: the map ends here
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The parameters of the agreement model, as fitted; see the `provenance` beside them in calibration.json.
+    """The parameters of the agreement model; calibration.json beside this module tells what they were fitted on.
 
     candidate_correlation  how much two candidates of one generator repeat each other, 0 to 1
-    test_correlation       the same for two generated tests
-    unseen                 prior weight of "none of them is right", in votes of one independent candidate, > 0
-    failed_weight          how much each failed independent candidate adds to that weight, ≥ 0
-    slope, intercept       logistic map of the posterior's log-odds; slope > 0 keeps it monotone
+    unseen                 weight of "none of them is right", in independent candidates, before any evidence, > 0
+    binding_power          that weight falls with (1 + binding probes) to this power, ≥ 0
+    slope                  of the confidence's log-odds on the posterior's log-odds, > 0: the map is monotone
+    fitted_failures        independent failures presumed of a search that shows only what passes, ≥ 0
     """
 
     candidate_correlation: float
-    test_correlation: float
     unseen: float
-    failed_weight: float
+    binding_power: float
     slope: float
-    intercept: float
+    fitted_failures: float
 
     def __post_init__(self) -> None:
-        inside = 0 <= self.candidate_correlation <= 1 and 0 <= self.test_correlation <= 1
-        if not (inside and self.unseen > 0 and self.failed_weight >= 0 and self.slope > 0):
+        positive = self.unseen > 0 and self.slope > 0
+        if not (
+            0 <= self.candidate_correlation <= 1 and positive and min(self.binding_power, self.fitted_failures) >= 0
+        ):
             raise Refused(f"the calibration {self} is not monotone or lies outside its ranges")
 
     @classmethod
@@ -43,7 +44,7 @@ class Calibration:
     def confidence(self, posterior: float) -> float:
         """Return the calibrated probability that the winner is right, below 1 always."""
         bounded = min(max(posterior, 1e-9), 1 - 1e-9)
-        return CERTAIN / (1 + exp(-(self.slope * log(bounded / (1 - bounded)) + self.intercept)))
+        return CERTAIN / (1 + exp(-self.slope * log(bounded / (1 - bounded))))
 
 
 DEFAULT = Calibration.of(json.loads(files(__package__).joinpath("calibration.json").read_text(encoding="utf-8")))

@@ -58,14 +58,14 @@ def fit_confusion(
     classes: Iterable[str],
     *,
     smoothing: float = 0.0,
-    prior_accuracy: float = 0.7,
+    prior_accuracy: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None,
 ) -> ConfusionFit:
     """Fit class marginals and one confusion matrix per voter by expectation maximisation.
 
     classes         every label, the same for all items; a vote outside them is Refused
     smoothing       pseudo-answers per row of each matrix, spread by prior_accuracy; 0 is the published estimator
-    prior_accuracy  share of the pseudo-answers on the diagonal, 0 to 1
+    prior_accuracy  share of the pseudo-answers on the diagonal, per voter; these voters may have no votes
     weights         how much of a vote counts in the expectation step, per voter (correlated voters); 1 when absent
     source          A. P. Dawid and A. M. Skene, Applied Statistics 28 (1979), 20-28, equations 2.3 to 2.5
     """
@@ -74,14 +74,15 @@ def fit_confusion(
         foreign = [choice for choice in item.choices() if choice not in labels]
         if foreign:
             raise Refused(f"{foreign[0]!r} is not one of the classes {labels}")
-    voters = sorted({vote.voter for item in items for vote in item.votes})
+    voters = sorted({vote.voter for item in items for vote in item.votes} | (prior_accuracy or {}).keys())
+    diagonal = {voter: (prior_accuracy or {}).get(voter, 1 / len(labels)) for voter in voters}
     posteriors = [_vote_shares(item, labels) for item in items]
-    marginals, error_rates = _confusion_step(items, posteriors, voters, labels, smoothing, prior_accuracy)
+    marginals, error_rates = _confusion_step(items, posteriors, diagonal, labels, smoothing)
     for _ in range(EM_ITERATIONS):
         posteriors = [
             _known(item, labels) or confusion_posterior(item.votes, marginals, error_rates, weights) for item in items
         ]
-        marginals, error_rates = _confusion_step(items, posteriors, voters, labels, smoothing, prior_accuracy)
+        marginals, error_rates = _confusion_step(items, posteriors, diagonal, labels, smoothing)
     return ConfusionFit(marginals, error_rates, tuple(posteriors))
 
 
@@ -196,19 +197,18 @@ def _vote_shares(item: PastItem, labels: Sequence[str]) -> dict[str, float]:
 def _confusion_step(
     items: Sequence[PastItem],
     posteriors: Sequence[Posterior],
-    voters: Sequence[str],
+    diagonal: Mapping[str, float],
     labels: Sequence[str],
     smoothing: float,
-    prior_accuracy: float,
 ) -> tuple[dict[str, float], dict[str, dict[str, dict[str, float]]]]:
     """Estimate marginals and error rates from the posteriors (Dawid and Skene's equations 2.3 and 2.4)."""
-    off_diagonal = (1 - prior_accuracy) / max(1, len(labels) - 1)
+    others = max(1, len(labels) - 1)
     counts = {
         voter: {
-            truth: {label: smoothing * (prior_accuracy if label == truth else off_diagonal) for label in labels}
+            truth: {label: smoothing * (right if label == truth else (1 - right) / others) for label in labels}
             for truth in labels
         }
-        for voter in voters
+        for voter, right in diagonal.items()
     }
     for item, posterior in zip(items, posteriors, strict=True):
         for vote in item.votes:
