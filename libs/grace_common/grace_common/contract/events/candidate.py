@@ -16,7 +16,10 @@ ProbeKind = Literal["example", "test", "generated", "generated-test"]
 
 
 class Probe(Contract):
-    """One thing every candidate of a round was asked. `label` says it in words: a call, or a test's name."""
+    """One thing every candidate of a round was asked. `label` says it in words: a call, or a test's name.
+
+    Of every kind but `generated`, output class 0 means that the candidate passes.
+    """
 
     id: str
     kind: ProbeKind
