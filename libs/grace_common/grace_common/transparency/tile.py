@@ -275,6 +275,7 @@ class TreeReader:
         edge = TileEdge.read(reader, size)
         if edge.root != root:
             raise ProofInvalid(f"the partial tiles of the tree of {size} leaves do not lead to its root")
+        self._leaves = (-1, b"")  # the last leaf tile read: a proof looks into it eight times
         self._known = {
             (level, (size >> HEIGHT * level) >> HEIGHT): tail for level, tail in enumerate(edge.tails) if tail
         }
@@ -329,10 +330,14 @@ class TreeReader:
         """Return a tile's bytes once its parent, or the root, vouches for them."""
         if (level, index) in self._known:
             return self._known[level, index]
+        if level == 0 and self._leaves[0] == index:
+            return self._leaves[1]
         tile = _tile_at(level, index, self._size)
         data = read_tile(self._reader, tile)
         if merkle.root_hash(tile_hashes(data)) != self.subtree_hash((level + 1) * HEIGHT, index):
             raise ProofInvalid(f"{tile.path} is not the tile that its parent names")
-        if level > 0:  # leaf tiles are all but 1/256 of the tree: keeping them would keep the log
+        if level == 0:  # leaf tiles are all but 1/256 of the tree: keeping them would keep the log
+            self._leaves = (index, data)
+        else:
             self._known[level, index] = data
         return data
