@@ -1,9 +1,10 @@
 """The sandbox, seen from outside: untrusted Python goes in, and what it answered comes out.
 
-Layers, each of which must be there or nothing runs: bubblewrap (own user, pid, network, mount, ipc and uts namespaces,
-read-only root, private /tmp with a size), a uid of its own, rlimits, two seccomp programs (`syscall_filters`), and Landlock.
-One session serves one task: a warm interpreter (`sandbox_runner`) that forks a process per candidate. Results are bytes of
-the candidate's own making and are judged out here, by `domain.verdict`; nothing that is expected ever goes in.
+Layers, each of which must be there or nothing runs: bubblewrap (own user, pid, network, mount, ipc and uts
+namespaces, read-only root, private /tmp with a size), a uid of its own, rlimits, two seccomp programs
+(`syscall_filters`), and Landlock. One session serves one task: a warm interpreter (`sandbox_runner`) that forks a
+process per candidate. Results are bytes of the candidate's own making and are judged out here, by `domain.verdict`;
+nothing that is expected ever goes in.
 """
 
 import asyncio
@@ -118,7 +119,9 @@ class Sandbox:
         """Return the uid of a slot's processes, as the host counts them."""
         return self.settings.uid_base + slot if os.geteuid() == 0 else os.getuid()
 
-    async def spawn(self, slot: int, seccomp: int, bundle: int, info: int, suites: int, log: int) -> asyncio.subprocess.Process:
+    async def spawn(
+        self, slot: int, seccomp: int, bundle: int, info: int, suites: int, log: int
+    ) -> asyncio.subprocess.Process:
         """Start bubblewrap with the runner in it; the numbers after the slot are descriptors."""
         mount_point = self._folder / "python" if self._interpreter.hidden else None
         tmp_bytes = self.settings.tmp_mib * 1024 * 1024
@@ -268,23 +271,26 @@ class Session:
             self._init = os.pidfd_open(json.loads(os.read(self._info, 4096))["child-pid"])
 
     async def _send(self, line: dict[str, Any]) -> None:
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line).encode() + b"\n")
+        _, stdin = self._pipes()
+        stdin.write(json.dumps(line).encode() + b"\n")
         with suppress(ConnectionResetError, BrokenPipeError):  # what is wrong shows when it does not answer
-            await self._process.stdin.drain()
+            await stdin.drain()
 
     async def _hear(self) -> tuple[dict[str, Any], bytes]:
-        assert self._process is not None and self._process.stdout is not None
+        stdout, _ = self._pipes()
         try:
-            header = await self._process.stdout.readuntil(b"\n")
-            line = json.loads(header)
-            return line, await self._process.stdout.readexactly(line.get("size", 0))
+            line = json.loads(await stdout.readuntil(b"\n"))
+            return line, await stdout.readexactly(line.get("size", 0))
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as problem:
             raise Ended from problem
 
+    def _pipes(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._process is None or self._process.stdout is None or self._process.stdin is None:
+            raise Ended
+        return self._process.stdout, self._process.stdin
+
     def _reason(self) -> str:
-        assert self._log is not None
-        said = os.pread(self._log, 4096, 0).decode(errors="replace").strip()
+        said = os.pread(self._log, 4096, 0).decode(errors="replace").strip() if self._log is not None else ""
         last = said.splitlines()[-1] if said else "it gave no reason"
         if "landlock" in said.lower():
             return f"the sandbox lacks Landlock ({last}); it needs {LANDLOCK_HELP}"
@@ -330,7 +336,9 @@ def _bundle() -> bytes:
 def _source(name: str) -> bytes:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise Unready(f"the sandbox lacks the Python package {name.partition('.')[0]}; type: pip install grace-code-gen")
+        raise Unready(
+            f"the sandbox lacks the Python package {name.partition('.')[0]}; type: pip install grace-code-gen"
+        )
     return Path(spec.origin).read_bytes()
 
 

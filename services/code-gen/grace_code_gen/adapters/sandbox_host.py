@@ -1,4 +1,4 @@
-"""What the sandbox finds on this machine: bubblewrap, a Python that the sandbox's user can read, and the command line."""
+"""What the sandbox finds on this machine: bubblewrap, a Python that its user can read; and the command line."""
 
 import os
 import re
@@ -49,8 +49,8 @@ def find_bubblewrap(name: str = "bwrap") -> str:
 def find_interpreter(prefix: Path = Path(sys.base_prefix), root: bool = os.geteuid() == 0) -> Interpreter:
     """Return the Python to run inside: Grace's own where the sandbox's user can read it, else a way around.
 
-    Run as root, Grace's Python may lie below a folder closed to everybody else (a pyenv in /root); root can mount it for
-    the sandbox. Where that is not possible either, the system's Python serves when it is new enough.
+    Run as root, Grace's Python may lie below a folder closed to everybody else (a pyenv in /root); root can mount it
+    for the sandbox. Where that is not possible either, the system's Python serves when it is new enough.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     executable = (prefix / "bin" / f"python{version}").resolve()
@@ -62,7 +62,7 @@ def find_interpreter(prefix: Path = Path(sys.base_prefix), root: bool = os.geteu
     found = _version(SYSTEM_PYTHON)
     if found >= MINIMUM_PYTHON:
         return Interpreter(SYSTEM_PYTHON.resolve(), Path("/usr"))
-    raise Unready(f"the sandbox's user can read neither {prefix} nor a system Python of 3.11 or newer; type: apt-get install python3")
+    raise Unready(f"the sandbox's user can read neither {prefix} nor a Python of 3.11; type: apt-get install python3")
 
 
 def _open_to_all(path: Path) -> bool:
@@ -82,7 +82,7 @@ def _version(python: Path) -> tuple[int, ...]:
 
 
 def readable_paths(interpreter: Interpreter) -> list[str]:
-    """Return what is bound read-only and what Landlock lets a candidate read: the interpreter and the system's libraries."""
+    """Return what is bound read-only and what Landlock lets a candidate read: interpreter and system libraries."""
     libraries = ["/usr/lib", "/usr/lib64", "/usr/lib32", "/lib", "/lib64", "/lib32"]
     prefix = str(interpreter.prefix)
     own = [str(interpreter.executable), "/usr/share/zoneinfo"] if prefix == "/usr" else [prefix, "/usr/share/zoneinfo"]
@@ -90,9 +90,15 @@ def readable_paths(interpreter: Interpreter) -> list[str]:
 
 
 def command(
-    bubblewrap: str, interpreter: Interpreter, mount_point: Path | None, tmp_bytes: int, info: int, seccomp: int, bundle: int
+    bubblewrap: str,
+    interpreter: Interpreter,
+    mount_point: Path | None,
+    tmp_bytes: int,
+    info: int,
+    seccomp: int,
+    bundle: int,
 ) -> list[str]:
-    """Return bubblewrap's command line; the numbers are descriptors of its info, its filter, and the runner's bundle."""
+    """Return bubblewrap's command line; the numbers are descriptors of its info, its filter, the runner's bundle."""
     binds: list[str] = []
     for path in readable_paths(interpreter):
         if Path(path).is_symlink() and path.startswith("/lib"):
@@ -119,7 +125,7 @@ def command(
 
 
 def as_user(arguments: Sequence[str], uid: int, interpreter: Interpreter, mount_point: Path | None) -> list[str]:
-    """Return the command line by which root starts `arguments` as an unprivileged user, mounting a hidden interpreter."""
+    """Return the line by which root starts `arguments` as an unprivileged user, mounting a hidden interpreter."""
     user = str(uid)
     drop = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--inh-caps=-all"]
     if not interpreter.hidden or mount_point is None:

@@ -2,18 +2,19 @@
 
 Three kinds of process, none of which trusts the next:
 
-- the supervisor (this module's `main`) talks with Grace over stdin and stdout, starts the others, measures them, ends them;
-- a candidate's process holds the candidate's code, gets the arguments of one call at a time and answers with a value; what
-  is expected never enters it, so that the only way to pass is to return the right value;
-- a tester's process holds the requester's tests; the function it tests is a stand-in which asks the supervisor, which asks
-  the candidate's process. So the candidate cannot touch the asserts that judge it.
+- the supervisor (this module's `main`) talks with Grace over stdin and stdout, starts the others, measures and ends
+  them;
+- a candidate's process holds the candidate's code, gets the arguments of one call at a time and answers with a value;
+  what is expected never enters it, so that the only way to pass is to return the right value;
+- a tester's process holds the requester's tests; the function it tests is a stand-in which asks the supervisor, which
+  asks the candidate's process. So the candidate cannot touch the asserts that judge it.
 
 Standard library and `landlock` only; Grace packs this module, `values` and `landlock` into a zip and hands it in.
 
 Protocol, one JSON line each way. In: the configuration, then one job per candidate:
     {"code": …, "entry_point": …, "calls": [tagged (args, kwargs), …], "suites": 1}
-Out: {"hello": …} once; then per outcome a header {"call": 0, "cpu_ms": …, "status": …, "size": n} with n raw bytes of the
-candidate's own answer after it, {"suite": 0, "step": 3, "verdict": …, "note": …} per step, and {"done": true, …}.
+Out: the layers in force once; then per call a header {"call": 0, "cpu_ms": …, "status": …, "size": n} with n raw bytes
+of the candidate's own answer after it, {"suite": 0, "step": 3, "verdict": …, "note": …} per step, {"done": true, …}.
 """
 
 import base64
@@ -41,10 +42,12 @@ MAX_ANSWER: Final = 65_536  # bytes of one answer; a pipe's usual capacity, and 
 MAX_MESSAGE: Final = 200
 POLL_MS: Final = 10  # how late a limit may be noticed
 SOURCE: Final = "candidate.py"
-MODULES: Final = (  # imported before the fork: what candidates use most, so that each need not load it again
-    "bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools math operator "
-    "re statistics string typing"
-).split()
+# Imported before the fork: what candidates use most, so that each need not load it again.
+MODULES: Final = """
+    bisect collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools math operator
+    re statistics string typing
+"""
+
 
 PR_GET_SECCOMP: Final = 21  # linux/prctl.h
 PR_SET_SECCOMP: Final = 22
@@ -73,7 +76,7 @@ class Limits:
 class _Program(ctypes.Structure):
     """struct sock_fprog of linux/filter.h"""
 
-    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]  # noqa: RUF012: ctypes' own convention
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
 
 def install_filter(program: bytes) -> None:
@@ -115,7 +118,7 @@ def serve_candidate(code: str, entry_point: str, commands: Iterator[bytes], answ
     try:
         exec(compile(code, SOURCE, "exec"), module.__dict__)
         function = module.__dict__[entry_point]
-    except BaseException as problem:  # noqa: BLE001: SystemExit and KeyboardInterrupt are the candidate's answers too
+    except BaseException as problem:  # noqa: BLE001  SystemExit and KeyboardInterrupt are the candidate's answers too
         answer(_raised(problem))
         return
     answer({"ready": True})
@@ -131,14 +134,14 @@ def _call(function: Any, arguments: Any) -> Line:
         if len(json.dumps(line)) >= MAX_ANSWER:
             raise values.Unencodable(f"the answer is larger than {MAX_ANSWER // 1024} KiB")
         return line
-    except BaseException as problem:  # noqa: BLE001: whatever the candidate raises is its answer
+    except BaseException as problem:  # noqa: BLE001  whatever the candidate raises is its answer
         return _raised(problem)
 
 
 def _raised(problem: BaseException) -> Line:
     try:
         message = str(problem)[:MAX_MESSAGE]
-    except BaseException:  # noqa: BLE001: the exception is the candidate's class
+    except BaseException:  # noqa: BLE001  the exception is the candidate's class
         message = ""
     line = None
     trace = problem.__traceback__
@@ -184,7 +187,7 @@ def serve_tester(
     namespace = {"__name__": "tests", "candidate": candidate, entry_point: candidate, step_name: Step}
     try:
         exec(compile(source, "tests.py", "exec"), namespace)
-    except BaseException as problem:  # noqa: BLE001: the rest of the steps stays unreached, for this reason
+    except BaseException as problem:  # noqa: BLE001  the rest of the steps stays unreached, for this reason
         tell({"ended": _step_verdict(problem)})
     else:
         tell({"ended": None})
@@ -230,7 +233,7 @@ def _step_verdict(problem: BaseException | None) -> Line:
 
 @dataclass(frozen=True)
 class Answer:
-    """One exchange with a child. status: "answered" (with a payload), "timeout", "died", "flooded" or "skipped"."""
+    """One exchange with a child, with a payload if its status is "answered"; `domain.verdict.Answer` lists the rest."""
 
     status: str
     payload: bytes = b""
@@ -366,7 +369,7 @@ class Trial:
         self.peak_kib = 0
 
     def ask(self, command: bytes) -> Answer:
-        """Put one call to the candidate; "skipped" once its budget of time or of processes is spent."""
+        """Put one call to the candidate; "overspent" or "abandoned" once its budget of time or processes is spent."""
         if self._broken is not None:
             return self._broken
         if self._child is None or self._child.ended:
@@ -379,9 +382,9 @@ class Trial:
     def _load(self) -> Answer | None:
         """Start the process and let it load the code; return what stands in the way of every further call, if any."""
         if self.spent_s >= self._limits.total_cpu_s:
-            return Answer("skipped", note=f"not run: the budget of {self._limits.total_cpu_s:g} s was spent")
+            return Answer("overspent", note=f"not run: the budget of {self._limits.total_cpu_s:g} s was spent")
         if self._starts > self._limits.respawns:
-            return Answer("skipped", note=f"not run: the process had ended {self._starts} times")
+            return Answer("abandoned", note=f"not run: the process had ended {self._starts} times")
         self._starts += 1
         self._child = self._start()
         loaded = self._charge(self._child.ask(None, self._limits.call_cpu_s, self._limits.wall_s))
@@ -503,7 +506,7 @@ def _parsed(said: Answer) -> Line:
 
 
 def _stopped(outcome: Answer) -> bytes:
-    verdict = "timeout" if outcome.status == "timeout" or "budget" in outcome.note else "error"
+    verdict = "timeout" if outcome.status in ("timeout", "overspent") else "error"
     return json.dumps({"stopped": verdict, "message": outcome.note}).encode()
 
 
@@ -534,7 +537,7 @@ def main(lines: BinaryIO, out: BinaryIO, scratch: str = "/tmp") -> None:
         confine(folder, readable)
         install_filter(program)
 
-    for name in MODULES:
+    for name in MODULES.split():
         importlib.import_module(name)
     abi = confine(scratch, readable)
     seccomp = ctypes.CDLL(None).prctl(PR_GET_SECCOMP, 0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The requester's tests as numbered steps: each assert gets a verdict of its own, so that one failure hides no other."""
+"""The requester's tests as numbered steps: each assert gets its own verdict, so that one failure hides no other."""
 
 import ast
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def _step(number: int, body: list[ast.stmt]) -> ast.With:
 
 
 def _calls(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Return calls of `check(candidate)` and of every `test_…` function without parameters, unless the text calls it."""
+    """Return calls of `check(candidate)` and of each `test_…` function without parameters, unless the text has them."""
     called = {
         node.value.func.id
         for node in body

@@ -82,7 +82,7 @@ class _Encoder:
 
 
 def require_tagged(tagged: Tagged) -> None:
-    """Raise ValueError unless `tagged` has the form this module describes: the other side of the wall is not trusted."""
+    """Raise ValueError unless `tagged` has the form described above: the other side of the wall is not trusted."""
     _require(tagged, MAX_DEPTH + 2)
 
 

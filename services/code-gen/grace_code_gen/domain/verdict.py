@@ -13,7 +13,8 @@ MAX_SHOWN: Final = 200
 class Answer:
     """One call's outcome.
 
-    status  "answered" (with a value), "raised", "timeout", "died", "flooded", or "skipped" once the budget was spent
+    status  "answered" (with a value), "raised", "timeout", "died", "flooded" (answered too much), "overspent" (not run:
+            the CPU budget was spent), "abandoned" (not run: its process had ended too often)
     value   tagged, see `domain.values`
     line    of the candidate's code, where it raised
     """
@@ -58,10 +59,8 @@ def verdict_of(answer: Answer, expected: Any, known: bool) -> Verdict:
             return "passed" if values.meets(answer.value, expected) else "failed"
         case "raised":
             return "memory" if answer.note.startswith("MemoryError:") else "error"
-        case "timeout":
+        case "timeout" | "overspent":
             return "timeout"
-        case "skipped":
-            return "timeout" if "budget" in answer.note else "error"
         case _:
             return "error"
 
