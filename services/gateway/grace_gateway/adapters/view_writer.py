@@ -1,0 +1,356 @@
+"""The read model as the event handlers write it: one bulk statement per table and batch, idempotent by id."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from grace_common.contract.envelope import Envelope
+from grace_common.contract.events.base import Event
+from grace_common.contract.events.dead_letter import RecordDeadLettered
+from grace_common.contract.events.identity import CertificateIssued
+from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
+from grace_common.contract.events.operation import (
+    OperationFailed,
+    OperationStarted,
+    OperationSucceeded,
+    RequestRefused,
+)
+from grace_common.contract.events.round import OutcomeLearned, PoliciesPublished
+from grace_common.runtime.database import current
+from sqlalchemy import text
+
+from grace_gateway.adapters.rows import insert_submissions, plain, to_json
+from grace_gateway.domain.progress import Step, progress, step_of
+from grace_gateway.domain.submission import service_of, subject_of, submission_of
+
+NOTIFY_CHANNEL: Final = "grace_view"
+_POSITIONS_KEY: Final = 7_265_101  # advisory: positions become visible in their order, so that readers miss none
+
+_LOCK_POSITIONS: Final = text("SELECT pg_advisory_xact_lock(:key)")
+_NOTIFY: Final = text(f"NOTIFY {NOTIFY_CHANNEL}")
+_INSERT_FACTS: Final = text(
+    """
+    INSERT INTO fact (id, submission_id, type, time, service, actor, operation_id, step, data)
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:submissions AS uuid[]), CAST(:types AS text[]),
+                         CAST(:times AS timestamptz[]), CAST(:services AS text[]), CAST(:actors AS text[]),
+                         CAST(:operations AS uuid[]), CAST(:steps AS json[]), CAST(:data AS json[]))
+    ON CONFLICT (id) DO NOTHING
+    """
+)
+_STEPS: Final = text("SELECT submission_id, type, step FROM fact WHERE submission_id = ANY(:ids) ORDER BY position")
+_LOCK_SUBMISSIONS: Final = text(
+    "SELECT id, data->>'mode' AS mode FROM submission WHERE id = ANY(:ids) ORDER BY id FOR UPDATE"
+)
+_UPDATE_SUBMISSIONS: Final = text(
+    """
+    UPDATE submission
+    SET state = new.state, waiting_for = new.waiting_for, updated_at = greatest(submission.updated_at, new.at)
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:waiting AS text[]), CAST(:times AS timestamptz[]))
+         AS new (id, state, waiting_for, at)
+    WHERE submission.id = new.id
+    """
+)
+_UPSERT_OPERATIONS: Final = text(
+    """
+    INSERT INTO operation (id, name, service, actor, subject, parent_id, why, started_at, ended_at, deadline, outcome,
+                           data)
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:services AS text[]),
+                         CAST(:actors AS text[]), CAST(:subjects AS text[]), CAST(:parents AS uuid[]),
+                         CAST(:whys AS text[]), CAST(:started AS timestamptz[]), CAST(:ended AS timestamptz[]),
+                         CAST(:deadlines AS timestamptz[]), CAST(:outcomes AS text[]), CAST(:data AS json[]))
+    ON CONFLICT (id) DO UPDATE SET
+        why = coalesce(operation.why, excluded.why),
+        started_at = coalesce(operation.started_at, excluded.started_at),
+        deadline = coalesce(operation.deadline, excluded.deadline),
+        -- A failed attempt may be followed by one that succeeds, never the other way round.
+        ended_at = CASE WHEN operation.outcome = 'succeeded' THEN operation.ended_at
+                        ELSE coalesce(excluded.ended_at, operation.ended_at) END,
+        data = CASE WHEN operation.outcome = 'succeeded' THEN operation.data
+                    ELSE coalesce(excluded.data, operation.data) END,
+        outcome = CASE WHEN operation.outcome = 'succeeded' THEN operation.outcome
+                       ELSE coalesce(excluded.outcome, operation.outcome) END
+    """
+)
+_INSERT_ENTRIES: Final = text(
+    """
+    INSERT INTO ledger_entry (index, entry_id, entry_type, operation_id, correlation, actor, service, time)
+    SELECT * FROM unnest(CAST(:indexes AS bigint[]), CAST(:ids AS uuid[]), CAST(:types AS text[]),
+                         CAST(:operations AS uuid[]), CAST(:correlations AS text[]), CAST(:actors AS text[]),
+                         CAST(:services AS text[]), CAST(:times AS timestamptz[]))
+    ON CONFLICT (index) DO NOTHING
+    """
+)
+_INSERT_CHECKPOINTS: Final = text(
+    """
+    INSERT INTO checkpoint (tree_size, root_sha256, note, published_at)
+    SELECT * FROM unnest(CAST(:sizes AS bigint[]), CAST(:roots AS text[]), CAST(:notes AS text[]),
+                         CAST(:times AS timestamptz[]))
+    ON CONFLICT (tree_size) DO NOTHING
+    """
+)
+_UPSERT_CERTIFICATE: Final = text(
+    """
+    INSERT INTO certificate (key_id, subject, certificate, not_before, not_after, roles, revoked_at, reason, stated_at)
+    VALUES (:key_id, :subject, :certificate, :not_before, :not_after, :roles, :revoked_at, :reason, :stated_at)
+    ON CONFLICT (key_id) DO UPDATE SET
+        revoked_at = excluded.revoked_at, reason = excluded.reason, roles = excluded.roles,
+        stated_at = excluded.stated_at
+    WHERE certificate.stated_at <= excluded.stated_at
+    """
+)
+_INSERT_DEAD_LETTER: Final = text(
+    """
+    INSERT INTO dead_letter (refusal_id, consumer, topic, code, reason, at, data)
+    VALUES (:refusal_id, :consumer, :topic, :code, :reason, :at, :data)
+    ON CONFLICT (refusal_id, consumer) DO UPDATE SET at = excluded.at, reason = excluded.reason, data = excluded.data
+    """
+)
+_INSERT_POLICY: Final = text(
+    """
+    INSERT INTO policy (name, version, description, expressions, published_at)
+    VALUES (:name, :version, :description, :expressions, :at)
+    ON CONFLICT (name, version) DO UPDATE SET
+        description = excluded.description, expressions = excluded.expressions, published_at = excluded.published_at
+    """
+)
+_INSERT_MEMORY: Final = text(
+    """
+    INSERT INTO memory (task_id, outcome, requirements, lesson, generator, confidence, rounds, learned_at)
+    VALUES (:task_id, :outcome, :requirements, :lesson, :generator, :confidence, :rounds, :learned_at)
+    ON CONFLICT (task_id) DO NOTHING
+    """
+)
+
+
+class PostgresViewWriter:
+    """Implements ViewWriter on the open transaction."""
+
+    async def add_facts(self, envelopes: Sequence[Envelope]) -> None:
+        connection = current()
+        submitted = [one for envelope in envelopes if (one := submission_of(envelope)) is not None]
+        if submitted:
+            await insert_submissions(connection, submitted)
+        newest: dict[UUID, datetime] = {}
+        for envelope in envelopes:
+            if (id_ := subject_of(envelope.event)) is not None:
+                newest[id_] = max(envelope.time, newest.get(id_, envelope.time))
+        modes: dict[UUID, str | None] = {}
+        if newest:
+            # Locked first: of two batches about one task, the later sees the facts of the earlier.
+            locked = await connection.execute(_LOCK_SUBMISSIONS, {"ids": list(newest)})
+            modes = {row.id: row.mode for row in locked}
+        await connection.execute(_LOCK_POSITIONS, {"key": _POSITIONS_KEY})
+        await connection.execute(_INSERT_FACTS, _fact_columns(envelopes))
+        if modes:
+            await self._update_states(modes, newest)
+        await self._remember(envelopes)
+        await connection.execute(_NOTIFY)
+
+    async def _update_states(self, modes: dict[UUID, str | None], newest: dict[UUID, datetime]) -> None:
+        steps: dict[UUID, list[Step]] = {id_: [Step("submitted", mode=mode)] for id_, mode in modes.items()}
+        for row in await current().execute(_STEPS, {"ids": list(modes)}):
+            steps[row.submission_id].append(step_of(row.type.split(".")[1], orrow.step))
+        states = {id_: progress(known) for id_, known in steps.items()}
+        await current().execute(
+            _UPDATE_SUBMISSIONS,
+            {
+                "ids": list(states),
+                "states": [state.state for state in states.values()],
+                "waiting": [state.waiting_for for state in states.values()],
+                "times": [newest[id_] for id_ in states],
+            },
+        )
+
+    async def _remember(self, envelopes: Sequence[Envelope]) -> None:
+        learned = [one.event for one in envelopes if isinstance(one.event, OutcomeLearned)]
+        if learned:
+            await current().execute(
+                _INSERT_MEMORY,
+                [
+                    {
+                        **event.model_dump(exclude={"requirements", "lesson"}),
+                        "requirements": plain(event.requirements),
+                        "lesson": plain(event.lesson),
+                    }
+                    for event in learned
+                ],
+            )
+        policies = [
+            {
+                "name": policy.name,
+                "version": policy.version,
+                "description": plain(policy.description),
+                "expressions": to_json(policy.expressions),
+                "at": envelope.time,
+            }
+            for envelope in envelopes
+            if isinstance(envelope.event, PoliciesPublished)
+            for policy in envelope.event.policies
+        ]
+        if policies:
+            await current().execute(_INSERT_POLICY, policies)
+
+    async def add_operations(self, envelopes: Sequence[Envelope]) -> None:
+        rows: dict[UUID, dict[str, Any]] = {}
+        for envelope in envelopes:
+            row = _operation_row(envelope)
+            if row is not None:
+                rows[row["id"]] = _merged(rows.get(row["id"]), row)
+        if not rows:
+            return
+        # In the order of ids: two batches that touch the same operations must not wait for one another in a circle.
+        ordered = [rows[id_] for id_ in sorted(rows)]
+        await current().execute(
+            _UPSERT_OPERATIONS,
+            {
+                "ids": [row["id"] for row in ordered],
+                "names": [row["name"] for row in ordered],
+                "services": [row["service"] for row in ordered],
+                "actors": [row["actor"] for row in ordered],
+                "subjects": [row["subject"] for row in ordered],
+                "parents": [row["parent_id"] for row in ordered],
+                "whys": [row["why"] for row in ordered],
+                "started": [row["started_at"] for row in ordered],
+                "ended": [row["ended_at"] for row in ordered],
+                "deadlines": [row["deadline"] for row in ordered],
+                "outcomes": [row["outcome"] for row in ordered],
+                "data": [row["data"] for row in ordered],
+            },
+        )
+
+    async def add_ledger(self, envelopes: Sequence[Envelope]) -> None:
+        entries = [
+            entry
+            for envelope in envelopes
+            if isinstance(envelope.event, EntriesSealed)
+            for entry in envelope.event.entries
+        ]
+        if entries:
+            await current().execute(
+                _INSERT_ENTRIES,
+                {
+                    "indexes": [entry.index for entry in entries],
+                    "ids": [entry.entry_id for entry in entries],
+                    "types": [plain(entry.entry_type) for entry in entries],
+                    "operations": [entry.operation_id for entry in entries],
+                    "correlations": [plain(entry.correlation) for entry in entries],
+                    "actors": [plain(entry.actor) for entry in entries],
+                    "services": [plain(entry.service) for entry in entries],
+                    "times": [entry.time for entry in entries],
+                },
+            )
+        published = [(one.event, one.time) for one in envelopes if isinstance(one.event, CheckpointPublished)]
+        if published:
+            await current().execute(
+                _INSERT_CHECKPOINTS,
+                {
+                    "sizes": [event.tree_size for event, _ in published],
+                    "roots": [event.root_sha256 for event, _ in published],
+                    "notes": [event.checkpoint for event, _ in published],
+                    "times": [time for _, time in published],
+                },
+            )
+
+    async def add_certificates(self, envelopes: Sequence[Envelope]) -> None:
+        rows = [
+            {
+                **envelope.event.model_dump(exclude={"roles"}),
+                "roles": list(envelope.event.roles),
+                "stated_at": envelope.time,
+            }
+            for envelope in envelopes
+            if isinstance(envelope.event, CertificateIssued)
+        ]
+        if rows:
+            await current().execute(_UPSERT_CERTIFICATE, rows)
+
+    async def add_dead_letters(self, envelopes: Sequence[Envelope]) -> None:
+        rows = [
+            {
+                "refusal_id": event.refusal_id,
+                "consumer": event.consumer,
+                "topic": event.topic,
+                "code": event.code,
+                "reason": plain(event.reason),
+                "at": envelope.time,
+                "data": event.model_dump_json(),
+            }
+            for envelope in envelopes
+            if isinstance(event := envelope.event, RecordDeadLettered)
+        ]
+        if rows:
+            await current().execute(_INSERT_DEAD_LETTER, rows)
+
+
+def _fact_columns(envelopes: Sequence[Envelope]) -> dict[str, Any]:
+    return {
+        "ids": [one.id for one in envelopes],
+        "submissions": [subject_of(one.event) for one in envelopes],
+        "types": [one.event.TYPE for one in envelopes],
+        "times": [one.time for one in envelopes],
+        "services": [service_of(one) for one in envelopes],
+        "actors": [plain(one.actor) for one in envelopes],
+        "operations": [one.operation for one in envelopes],
+        "steps": [_step_json(one.event) for one in envelopes],
+        "data": [one.event.model_dump_json() for one in envelopes],
+    }
+
+
+def _step_json(event: Event) -> str:
+    """Return the fields that `step_of` reads, so that progress needs no candidate's code read again."""
+    fields = {name: getattr(event, name, None) for name in ("round_id", "number", "missing", "digest", "mode")}
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None}).decode()
+
+
+def _operation_row(envelope: Envelope) -> dict[str, Any] | None:
+    """Return what an event says of an operation; None for one that says nothing."""
+    row: dict[str, Any] = dict.fromkeys(("parent_id", "why", "started_at", "ended_at", "deadline", "outcome", "data"))
+    match envelope.event:
+        case OperationStarted() as event:
+            row |= {"why": plain(event.why), "started_at": envelope.time, "deadline": event.deadline}
+        case OperationSucceeded() as event:
+            row |= {"ended_at": envelope.time, "outcome": "succeeded", "data": _ended(event)}
+        case OperationFailed() as event:
+            row |= {"ended_at": envelope.time, "outcome": "failed", "data": _ended(event)}
+        case RequestRefused() as refused:
+            return row | {
+                "id": envelope.operation,
+                "name": "gateway.request",
+                "service": service_of(envelope),
+                "actor": plain(refused.actor),
+                "subject": plain(refused.path),
+                "started_at": envelope.time,
+                "ended_at": envelope.time,
+                "outcome": "refused",
+                "data": refused.model_dump_json(include={"method", "path", "status", "reason"}),
+            }
+        case _:
+            return None
+    return row | {
+        "id": event.operation_id,
+        "name": plain(event.name),
+        "service": plain(event.service),
+        "actor": plain(event.actor),
+        "subject": plain(event.subject),
+        "parent_id": event.parent_id,
+    }
+
+
+def _ended(event: OperationSucceeded | OperationFailed) -> str:
+    return event.model_dump_json(exclude={"operation_id", "name", "service", "actor", "subject", "parent_id"})
+
+
+def _merged(before: dict[str, Any] | None, row: dict[str, Any]) -> dict[str, Any]:
+    """Return one row for two events of one operation in one batch, as the upsert would have merged them."""
+    if before is None:
+        return row
+    ended = before if before["outcome"] == "succeeded" or row["outcome"] is None else row
+    return {
+        **row,
+        "why": before["why"] or row["why"],
+        "started_at": before["started_at"] or row["started_at"],
+        "deadline": before["deadline"] or row["deadline"],
+        **{name: ended[name] for name in ("ended_at", "outcome", "data")},
+    }

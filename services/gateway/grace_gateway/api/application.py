@@ -1,0 +1,32 @@
+"""The HTTP application: every route, behind the door."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from grace_common.runtime.health import Readiness
+
+from grace_gateway.api import health, problems, tasks
+from grace_gateway.api.door import Door
+from grace_gateway.api.keyring import Keyring
+from grace_gateway.ports import Ports
+
+
+def application(
+    ports: Ports, keyring: Keyring, readiness: Readiness, lagging: Callable[[], str | None]
+) -> tuple[Door, FastAPI]:
+    """Return the application behind its door, and the bare one for those who look at its routes."""
+    app = FastAPI(
+        title="Grace",
+        version="0.1.0",
+        summary="From a request to proven code",
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.ports = ports
+    app.state.keyring = keyring
+    app.state.readiness = readiness
+    problems.install(app)
+    for module in (tasks, health):
+        app.include_router(module.router)
+    return Door(app, ports, keyring, lagging), app

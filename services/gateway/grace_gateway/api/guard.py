@@ -1,0 +1,104 @@
+"""Deny by default: a route that does not say who may call it cannot be made."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from grace_common.contract.envelope import MAX_DEPTH
+from grace_common.runtime.operation import Operation
+from pydantic_core import from_json
+
+from grace_gateway.api.problems import Problem
+from grace_gateway.domain.roles import ROLES, Identity, Role
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_ALLOWED: Final = "__grace_roles__"
+
+
+def allow(*roles: Role) -> Callable[[Endpoint], Endpoint]:
+    """Declare the roles whose holders may call an endpoint; any one of them suffices."""
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _ALLOWED, frozenset(roles))
+        return endpoint
+
+    return declare
+
+
+def everyone(endpoint: Endpoint) -> Endpoint:
+    """Declare that whoever is authenticated may call an endpoint."""
+    return allow(*ROLES)(endpoint)
+
+
+def allowed_roles(route: APIRoute) -> frozenset[Role]:
+    """Return the roles a route declares; TypeError when it declares none."""
+    roles: frozenset[Role] | None = getattr(route.endpoint, _ALLOWED, None)
+    if not roles:
+        raise TypeError(f"{route.path} does not say who may call it: put @allow(…) under its route")
+    return roles
+
+
+class BoundedRequest(Request):
+    """A request whose JSON keeps integers of any size and is nested no deeper than an envelope may be."""
+
+    async def json(self) -> Any:
+        """Return the body's JSON value; Problem 422 when it is none, or too deep."""
+        body = await self.body()
+        try:
+            value = from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise Problem(422, f"the body is not JSON: {error}") from error
+        # A body with few brackets cannot be deep, and nearly all have few.
+        if sum(map(body.count, (b"{", b"["))) > MAX_DEPTH and deeper_than(value, MAX_DEPTH):
+            raise Problem(422, f"the body is nested deeper than {MAX_DEPTH} levels")
+        return value
+
+
+def deeper_than(value: object, limit: int) -> bool:
+    """Return whether a JSON value has more than `limit` levels of objects and lists."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
+
+
+class GuardedRoute(APIRoute):
+    """Lets a request through to the endpoint when its identity has one of the declared roles."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        roles = allowed_roles(self)
+        handle = super().get_route_handler()
+        name = f"gateway.{self.name}"
+
+        async def guarded(request: Request) -> Response:
+            operation = operation_of(request)
+            operation.name = name
+            if not identity_of(request).has_any(roles):
+                raise Problem(403, f"this needs one of the roles {', '.join(sorted(roles))}")
+            return await handle(BoundedRequest(request.scope, request.receive))
+
+        return guarded
+
+
+IDENTITY: Final = "grace.identity"
+OPERATION: Final = "grace.operation"
+
+
+def identity_of(request: Request) -> Identity:
+    """Return who is asking, as the door found out."""
+    identity: Identity = request.scope[IDENTITY]
+    return identity
+
+
+def operation_of(request: Request) -> Operation:
+    """Return the operation that this request is."""
+    operation: Operation = request.scope[OPERATION]
+    return operation

@@ -1,0 +1,205 @@
+"""What tasks, evaluations and decisions have in common: submitting, waiting, showing, listing."""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Header, Query, Request, Response
+from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.base import Event
+from pydantic import BaseModel, ConfigDict
+
+from grace_gateway.api.answers import json_answer
+from grace_gateway.api.door import COMMITTED
+from grace_gateway.api.guard import identity_of, operation_of
+from grace_gateway.api.problems import Problem
+from grace_gateway.domain.answer_view import view_of
+from grace_gateway.domain.cursor import Cursor
+from grace_gateway.domain.fact import Fact
+from grace_gateway.domain.idempotency import body_digest, keyed_id
+from grace_gateway.domain.progress import STATES, Kind
+from grace_gateway.domain.refusals import Unknown, Unprocessable
+from grace_gateway.domain.roles import Identity
+from grace_gateway.domain.submission import Submission, submission_of
+from grace_gateway.domain.task_view import View, progress_of
+from grace_gateway.ports import Entry, Ports, SubmissionQuery
+
+MOST_WAIT_S: Final = 60
+PATHS: Final[dict[Kind, str]] = {"task": "tasks", "evaluation": "evaluations", "decision": "decisions"}
+_SURELY_FITS: Final = 24 * 1024  # a body this small makes an envelope below the limit, whatever its characters
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Decides the id: the same key and body get the same answer, another body gets 422",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Header(description="RFC 7240: `wait=N` waits up to N ≤ 60 seconds until it has ended or needs a person"),
+]
+Limit = Annotated[int, Query(ge=1, le=200)]
+After = Annotated[str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before")]
+
+
+class Body(BaseModel):
+    """A request body: closed, so that a misspelt field is an error and not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+async def submit(
+    request: Request,
+    ports: Ports,
+    kind: Kind,
+    body: BaseModel,
+    make: Callable[[UUID, str], Event],
+    *,
+    key: str | None,
+    prefer: str | None,
+) -> Response:
+    """State what was submitted and answer 202 once it is durable; a repeated key gets the first answer again."""
+    identity, operation = identity_of(request), operation_of(request)
+    canonical = body.model_dump_json().encode()
+    id_ = keyed_id(identity.user, PATHS[kind], key) if key is not None else ports.clock.new_id()
+    now = ports.clock.now()
+    operation.subject = operation.correlation = str(id_)
+    envelope = Envelope(
+        id=id_,
+        source="/grace/gateway",
+        time=now,
+        correlation=str(id_),
+        causation=None,
+        operation=operation.id,
+        actor=identity.user,
+        traceparent=None,
+        event=make(id_, identity.user),
+    )
+    if len(canonical) > _SURELY_FITS:
+        check_size(envelope)
+    operation.wrote.append(envelope.id)
+    submission = submission_of(envelope, body_digest(canonical))
+    assert submission is not None  # `make` states one of the three submitting events
+    operation.note(method="POST", path=request.url.path, status=202)
+    before = await ports.journal.commit(Entry(operation.success(ports.clock.now()), [envelope], submission))
+    request.scope[COMMITTED] = True
+    if before is not None:
+        if before.body_digest != submission.body_digest or before.requester != identity.user:
+            raise Unprocessable("this Idempotency-Key was used with another body; use a new key for a new request")
+        submission = before
+    return await _answer(ports, submission, prefer, status=202)
+
+
+def check_size(envelope: Envelope) -> None:
+    """Raise Problem 413 for a request whose fact would not fit into an envelope."""
+    try:
+        encode(envelope)
+    except Refused as error:
+        raise Problem(413, str(error)) from error
+
+
+async def show(request: Request, ports: Ports, kind: Kind, id_: UUID, prefer: str | None) -> Response:
+    """Answer with the view, after waiting as the client prefers."""
+    submission = await visible(ports, kind, id_, identity_of(request))
+    operation = operation_of(request)
+    operation.subject = operation.correlation = str(id_)
+    return await _answer(ports, submission, prefer, status=200, facts=True)
+
+
+async def visible(ports: Ports, kind: Kind, id_: UUID, identity: Identity) -> Submission:
+    """Return a submission; Unknown when there is none, or when the one who asks may not see it."""
+    submission = await ports.views.submission(id_)
+    if submission is None or submission.kind != kind or not identity.sees(submission.requester):
+        raise Unknown(f"there is no {kind} {id_}")
+    return submission
+
+
+async def current_view(ports: Ports, kind: Kind, id_: UUID, identity: Identity) -> View:
+    """Return the view of what the one who asks may see; Unknown otherwise."""
+    await visible(ports, kind, id_, identity)
+    return view_of(kind, await ports.views.facts(id_))
+
+
+async def listing(
+    request: Request,
+    ports: Ports,
+    kind: Kind,
+    *,
+    state: str | None,
+    requester: str | None,
+    waiting_for: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Response:
+    """Answer with one page, newest first; requesters see their own."""
+    identity = identity_of(request)
+    if state is not None and state not in STATES:
+        raise Unprocessable(f"state {state[:40]!r} is none of {', '.join(STATES)}")
+    if not identity.sees_all:
+        if requester not in (None, identity.user):
+            raise Problem(403, "requesters list what they asked for themselves")
+        requester = identity.user
+    page = await ports.views.submissions(
+        SubmissionQuery(
+            kind=kind,
+            limit=limit,
+            requester=requester,
+            state=state,
+            waiting_for=waiting_for,
+            after=Cursor.decode(cursor) if cursor is not None else None,
+        )
+    )
+    return json_answer({"items": list(page.items), "next_cursor": page.next_cursor})
+
+
+async def _answer(
+    ports: Ports, submission: Submission, prefer: str | None, *, status: int, facts: bool = False
+) -> Response:
+    headers = {"Location": f"/api/{PATHS[submission.kind]}/{submission.id}"} if status == 202 else {}
+    wait_s = preferred_wait_s(prefer)
+    known: Sequence[Fact] = [submission.fact]
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        known = await _settled(ports, submission, wait_s)
+    elif facts:
+        known = await ports.views.facts(submission.id)
+    return json_answer(view_of(submission.kind, known), status, headers)
+
+
+async def _settled(ports: Ports, submission: Submission, wait_s: int) -> Sequence[Fact]:
+    """Return the facts once nothing more happens without a person, or when the time is up."""
+    deadline = asyncio.get_running_loop().time() + wait_s
+    with ports.feed.watch(submission.id) as heard:
+        while True:
+            heard.clear()
+            facts = await ports.views.facts(submission.id)
+            if progress_of(facts).settled:
+                return facts
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await heard.wait()
+            except TimeoutError:
+                return facts
+
+
+def preferred_wait_s(prefer: str | None) -> int | None:
+    """Return the seconds that a `Prefer` header asks to wait, at most 60; None when it asks for nothing known."""
+    found = _WAIT.search(prefer) if prefer else None
+    return min(int(found[1]), MOST_WAIT_S) if found else None
+
+
+def page_schema(item: str) -> dict[str, Any]:
+    """Return the JSON Schema of one page of a list."""
+    return {
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{item}"}},
+            "next_cursor": {"type": ["string", "null"]},
+        },
+        "required": ["items", "next_cursor"],
+    }

@@ -1,0 +1,239 @@
+"""`/api/tasks`: asking for code, guiding it, approving it, taking it home."""
+
+from dataclasses import replace
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from grace_common.contract.events.base import Event, Sha256
+from grace_common.contract.events.task import (
+    ApprovalDenied,
+    ApprovalGiven,
+    CancellationRequested,
+    ChangesRequested,
+    GuidanceGiven,
+    Mode,
+    Specification,
+    TaskSubmitted,
+)
+from pydantic import ConfigDict, Field, JsonValue
+
+from grace_gateway.api.answers import json_answer
+from grace_gateway.api.door import COMMITTED
+from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of, operation_of
+from grace_gateway.api.parts import FromPorts
+from grace_gateway.api.problems import documented
+from grace_gateway.api.submitting import (
+    After,
+    Body,
+    IdempotencyKey,
+    Limit,
+    Prefer,
+    check_size,
+    current_view,
+    listing,
+    show,
+    submit,
+)
+from grace_gateway.domain.idempotency import keyed_id
+from grace_gateway.domain.refusals import Conflicting
+from grace_gateway.domain.roles import OPERATOR, REQUESTER, REVIEWER
+from grace_gateway.domain.task_rules import (
+    check_approval,
+    check_cancellation,
+    check_guidance,
+    check_language,
+    check_review,
+)
+from grace_gateway.domain.task_view import View
+from grace_gateway.ports import Entry, Ports
+
+router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
+
+_EXAMPLE: Final[dict[str, JsonValue]] = {
+    "requirements": "Create a function to calculate fibonacci",
+    "signature": "def fibonacci(n: int) -> int:",
+    "examples": [{"args": [0], "expected": 0}, {"args": [1], "expected": 1}, {"args": [10], "expected": 55}],
+    "mode": "collaborative",
+}
+
+
+class TaskRequest(Specification):
+    """What is to be written, and how to go about it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    mode: Mode = "collaborative"
+    candidates: Annotated[int, Field(ge=1, le=40, strict=True)] = 8
+    deadline_s: Annotated[int, Field(ge=10, le=604_800, strict=True)] = 86_400
+
+
+class Guidance(Body):
+    """An answer to the proposed approach; empty guidance lets it go on unchanged."""
+
+    guidance: Annotated[str, Field(max_length=4_000)] = ""
+
+
+class Approval(Body):
+    digest: Sha256
+    comment: Annotated[str, Field(max_length=2_000)] = ""
+
+
+class Changes(Body):
+    digest: Sha256
+    feedback: Annotated[str, Field(min_length=1, max_length=4_000)]
+
+
+class Rejection(Body):
+    digest: Sha256
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class Cancellation(Body):
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+
+
+@router.post("", status_code=202, responses=documented(401, 403, 413, 422, 429, 503))
+@allow(REQUESTER)
+async def submit_task(
+    request: Request, body: TaskRequest, ports: FromPorts, key: IdempotencyKey = None, prefer: Prefer = None
+) -> Response:
+    """Ask for code. 202 means that the task is durable; `Location` names it."""
+    check_language(body.language)
+
+    def make(id_: UUID, user: str) -> Event:
+        fields = {name: getattr(body, name) for name in Specification.model_fields}
+        return TaskSubmitted(
+            task_id=id_,
+            requester=user,
+            specification=Specification.model_construct(**fields),
+            mode=body.mode,
+            candidates=body.candidates,
+            deadline_s=body.deadline_s,
+        )
+
+    return await submit(request, ports, "task", body, make, key=key, prefer=prefer)
+
+
+@router.get("", responses=documented(401, 403, 422, 429))
+@everyone
+async def list_tasks(
+    request: Request,
+    ports: FromPorts,
+    state: str | None = None,
+    requester: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: After = None,
+    limit: Limit = 50,
+) -> Response:
+    """List tasks, newest first. Requesters see their own, everybody else all."""
+    return await listing(
+        request, ports, "task", state=state, requester=requester, waiting_for=None, cursor=cursor, limit=limit
+    )
+
+
+@router.get("/{task_id}", responses=documented(401, 404, 422, 429))
+@everyone
+async def show_task(request: Request, task_id: UUID, ports: FromPorts, prefer: Prefer = None) -> Response:
+    """Show a task: state, approach, candidates with their evidence, decision, approval digest, timeline."""
+    return await show(request, ports, "task", task_id, prefer)
+
+
+@router.post("/{task_id}/guidance", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@allow(REQUESTER, REVIEWER, OPERATOR)
+async def guide(
+    request: Request, task_id: UUID, body: Guidance, ports: FromPorts, key: IdempotencyKey = None
+) -> Response:
+    """Answer the proposed approach."""
+    identity = identity_of(request)
+    task = await current_view(ports, "task", task_id, identity)
+    check_guidance(task)
+    return await _state(
+        request, ports, task, GuidanceGiven(task_id=task_id, by=identity.user, guidance=body.guidance), key
+    )
+
+
+@router.post("/{task_id}/approval", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@allow(REVIEWER)
+async def approve(
+    request: Request, task_id: UUID, body: Approval, ports: FromPorts, key: IdempotencyKey = None
+) -> Response:
+    """Approve the exact digest of (artifact, evaluation report, decision). The requester's own approval is refused."""
+    identity = identity_of(request)
+    task = await current_view(ports, "task", task_id, identity)
+    check_approval(task, identity, body.digest)
+    roles = tuple(sorted(identity.roles))
+    event = ApprovalGiven(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, comment=body.comment)
+    return await _state(request, ports, task, event, key)
+
+
+@router.post("/{task_id}/changes", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@allow(REVIEWER)
+async def request_changes(
+    request: Request, task_id: UUID, body: Changes, ports: FromPorts, key: IdempotencyKey = None
+) -> Response:
+    """Ask for another round with this feedback."""
+    identity = identity_of(request)
+    task = await current_view(ports, "task", task_id, identity)
+    check_review(task, identity, body.digest)
+    roles = tuple(sorted(identity.roles))
+    event = ChangesRequested(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, feedback=body.feedback)
+    return await _state(request, ports, task, event, key)
+
+
+@router.post("/{task_id}/rejection", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@allow(REVIEWER)
+async def reject(
+    request: Request, task_id: UUID, body: Rejection, ports: FromPorts, key: IdempotencyKey = None
+) -> Response:
+    """Reject the result for good."""
+    identity = identity_of(request)
+    task = await current_view(ports, "task", task_id, identity)
+    check_review(task, identity, body.digest)
+    roles = tuple(sorted(identity.roles))
+    event = ApprovalDenied(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, reason=body.reason)
+    return await _state(request, ports, task, event, key)
+
+
+@router.post("/{task_id}/cancellation", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@allow(REQUESTER, OPERATOR)
+async def cancel(
+    request: Request, task_id: UUID, body: Cancellation, ports: FromPorts, key: IdempotencyKey = None
+) -> Response:
+    """Cancel a task that has not ended."""
+    identity = identity_of(request)
+    task = await current_view(ports, "task", task_id, identity)
+    check_cancellation(task, identity)
+    roles = tuple(sorted(identity.roles))
+    event = CancellationRequested(task_id=task_id, by=identity.user, roles=roles, reason=body.reason)
+    return await _state(request, ports, task, event, key)
+
+
+@router.get("/{task_id}/artifact", responses=documented(401, 404, 409, 429), response_class=Response)
+@everyone
+async def artifact(request: Request, task_id: UUID, ports: FromPorts) -> Response:
+    """Return the delivered code as `text/x-python`."""
+    task = await current_view(ports, "task", task_id, identity_of(request))
+    if task["artifact"] is None:
+        raise Conflicting(f"the task is {task['state']}: there is no artifact{'' if task['failure'] else ' yet'}")
+    name = task["artifact"]["entry_point"]
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}.py"',
+        "ETag": f'"{task["artifact"]["artifact_sha256"]}"',
+    }
+    return Response(task["artifact"]["code"].encode(), 200, headers, "text/x-python; charset=utf-8")
+
+
+async def _state(request: Request, ports: Ports, task: View, event: Event, key: str | None) -> Response:
+    """State what was asked of a task; answer 202 with the task as it was when asked."""
+    operation = operation_of(request)
+    operation.subject = operation.correlation = task["id"]
+    envelope = operation.envelope(event, ports.clock.now())
+    check_size(envelope)
+    if key is not None:
+        purpose = f"{event.TYPE} {task['id']}"
+        keyed = keyed_id(identity_of(request).user, purpose, key)
+        envelope = replace(envelope, id=keyed)
+    operation.note(method="POST", path=request.url.path, status=202)
+    await ports.journal.commit(Entry([envelope, *operation.success(ports.clock.now())]))
+    request.scope[COMMITTED] = True
+    return json_answer({"event_id": str(envelope.id), "task": task}, 202, {"Location": f"/api/tasks/{task['id']}"})
