@@ -242,7 +242,7 @@ class Delivery(ConsumerRebalanceListener):
                     return
                 pause_s = min(0.1 * 2**attempt, 10.0) * random.uniform(0.5, 1.0)
                 _log.info(
-                    "retry", event=one.envelope.type, attempt=attempt, why=str(error), retry_in_s=round(pause_s, 2)
+                    "retry", type=one.envelope.type, attempt=attempt, why=str(error), retry_in_s=round(pause_s, 2)
                 )
                 await asyncio.sleep(pause_s)
 

@@ -1,10 +1,12 @@
 """Delivery against real Kafka and real PostgreSQL: what becomes of each kind of record."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from uuid import UUID
 
+import pytest
 from aiokafka import AIOKafkaConsumer
 from grace_cli.testing.deployment import Deployment, outgoing, running, stated
 from grace_common.contract import envelope, topics
