@@ -118,6 +118,16 @@ class ArtifactCache:
         self._reporter = reporter
         self._fetch = fetch
 
+    def make_folder(self) -> None:
+        """Make the cache's folder; CliError when that is not allowed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CliError(
+                f"the artifact cache {self.folder} cannot be made: {error.strerror}",
+                "name a writable folder in GRACE_CACHE",
+            ) from error
+
     def jars(self, title: str, artifacts: Sequence[Artifact]) -> list[Path]:
         """Return the paths of all artifacts, downloading the absent ones side by side.
 
@@ -125,7 +135,7 @@ class ArtifactCache:
         """
         absent = [artifact for artifact in artifacts if not self._verified(artifact)]
         if absent:
-            self._make_folder()
+            self.make_folder()
             fetch = self._fetch or registry_fetch(self.folder / "maven")
             lock = threading.Lock()
             with byte_progress(self._reporter, title, sum(artifact.size for artifact in absent)) as advance:
@@ -160,15 +170,6 @@ class ArtifactCache:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
         return target
-
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CliError(
-                f"the artifact cache {self.folder} cannot be made: {error.strerror}",
-                "name a writable folder in GRACE_CACHE",
-            ) from error
 
     def _path(self, artifact: Artifact) -> Path:
         return self.folder / "jars" / artifact.filename

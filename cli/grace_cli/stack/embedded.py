@@ -20,13 +20,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.stack.accounts import reachable_folder, server_account
-from grace_cli.stack.artifacts import ArtifactCache, kafka_artifacts, postgres_artifact
+from grace_cli.stack.accounts import server_account
+from grace_cli.stack.artifacts import ArtifactCache, kafka_artifacts
 from grace_cli.stack.command import Command
 from grace_cli.stack.home import find_home
 from grace_cli.stack.kafka import ClientConfig, KafkaServer, java_program
 from grace_cli.stack.ports import free_port
-from grace_cli.stack.postgres import PostgresServer
+from grace_cli.stack.postgres import PostgresServer, postgres_programs
 from grace_cli.stack.progress import PlainLines, Reporter
 
 START_TIMEOUT_S = 90.0
@@ -37,13 +37,6 @@ POLL_S = 0.05
 def default_cache(reporter: Reporter | None = None) -> ArtifactCache:
     """Return the cache that GRACE_CACHE names, else the one in the state folder found from here upwards."""
     return ArtifactCache(find_home(os.environ, Path.cwd()).cache, reporter or PlainLines())
-
-
-def postgres_programs(cache: ArtifactCache) -> Path:
-    """Return the folder with PostgreSQL's bin/, where the account it runs under can reach it."""
-    cache.folder.mkdir(parents=True, exist_ok=True)
-    folder = reachable_folder(cache.folder, server_account())
-    return cache.unpacked("PostgreSQL", postgres_artifact(), folder / "programs")
 
 
 class Child:

@@ -40,6 +40,10 @@ class Home:
         return self.root / "plan.json"
 
     @property
+    def ports(self) -> Path:
+        return self.root / "ports.json"
+
+    @property
     def lock(self) -> Path:
         return self.root / "supervisor.lock"
 
@@ -88,9 +92,10 @@ def write_secret(path: Path, content: str) -> None:
     write_whole(path, content, 0o600)
 
 
-def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: str, mode: int = 0o644, durable: bool = True) -> None:
     """Replace a file as a whole, so that a reader sees the old content or the new one.
 
+    durable  whether it must survive a power cut
     raises  CliError when the disk is full or the folder may not be written
     """
     try:
@@ -101,7 +106,8 @@ def write_whole(path: Path, content: str, mode: int = 0o644) -> None:
         with os.fdopen(handle, "w") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(name, mode)
         os.replace(name, path)
     except OSError as error:

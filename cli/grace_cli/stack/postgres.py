@@ -13,7 +13,8 @@ from typing import Final
 from urllib.parse import quote
 
 from grace_cli.errors import CliError
-from grace_cli.stack.accounts import Account
+from grace_cli.stack.accounts import Account, reachable_folder, server_account
+from grace_cli.stack.artifacts import ArtifactCache, postgres_artifact
 from grace_cli.stack.command import Command
 from grace_cli.stack.ports import LOOPBACK
 
@@ -152,3 +153,14 @@ class PostgresServer:
             return
         if running != (self.programs / "bin" / "postgres").resolve():
             lock.unlink(missing_ok=True)
+
+
+def postgres_programs(cache: ArtifactCache) -> Path:
+    """Return the folder with PostgreSQL's bin/, where the account it runs under can reach it.
+
+    raises  CliError when there is no build for this machine, no such account, or the download fails
+    """
+    artifact = postgres_artifact()
+    cache.make_folder()
+    folder = reachable_folder(cache.folder, server_account())
+    return cache.unpacked("PostgreSQL", artifact, folder / "programs")

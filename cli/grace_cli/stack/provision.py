@@ -116,11 +116,14 @@ def _provision_users(client: "AdminClient", passwords: Mapping[str, str]) -> Non
     from confluent_kafka.admin import (
         ScramCredentialInfo,
         ScramMechanism,
+        UserScramCredentialAlteration,
         UserScramCredentialUpsertion,
     )
 
     mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, SCRAM_ROUNDS)
-    changes = [UserScramCredentialUpsertion(name, mechanism, password.encode()) for name, password in passwords.items()]
+    changes: list[UserScramCredentialAlteration] = [
+        UserScramCredentialUpsertion(name, mechanism, password.encode()) for name, password in passwords.items()
+    ]
     _all(client.alter_user_scram_credentials(changes).values())
 
 

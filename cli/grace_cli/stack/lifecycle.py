@@ -1,0 +1,214 @@
+"""Starting and stopping the stack from the outside: what `grace up`, `grace down` and tests call."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from grace_cli.errors import CliError, Exit
+from grace_cli.stack.artifacts import ArtifactCache, kafka_artifacts
+from grace_cli.stack.embedded import last_lines
+from grace_cli.stack.home import Home, write_secret
+from grace_cli.stack.plan import StackPlan, default_plan
+from grace_cli.stack.postgres import postgres_programs
+from grace_cli.stack.progress import MIB, Reporter
+from grace_cli.stack.status import ChildStatus, StackStatus, State, process_of, read_status
+from grace_cli.stack.supervisor import end_leftovers
+
+UP_TIMEOUT_S: Final = 180.0
+DOWN_TIMEOUT_S: Final = 90.0
+POLL_S: Final = 0.1
+LEAST_FREE_BYTES: Final = 512 * MIB
+
+# What a state folder contains; anything else in it means that it is not one.
+OWN_FOLDERS: Final = ("artifacts", "credentials", "identity", "kafka", "log", "logs", "server", "state")
+OWN_FILES: Final = ("plan.json", "ports.json", "status.json", "supervisor.lock")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The outcome of `up`; `already` when the stack was running before."""
+
+    status: StackStatus
+    already: bool
+
+
+def running_status(home: Home) -> StackStatus | None:
+    """Return the status of the running stack, None when none runs."""
+    status = read_status(home.status)
+    return status if status is not None and process_of(status.pid, status.started) is not None else None
+
+
+def up(
+    home: Home,
+    environ: Mapping[str, str],
+    reporter: Reporter,
+    plan: StackPlan | None = None,
+    timeout_s: float = UP_TIMEOUT_S,
+    watch: Callable[[StackStatus], None] | None = None,
+) -> Started:
+    """Start the stack in the background, or join one that is starting, and wait until every child is ready.
+
+    plan    what to run; what is installed when not given
+    watch   called with each new status while waiting
+    raises  CliError when something needed is missing, the supervisor ends, or the time is over (the stack then goes on)
+    """
+    already = running_status(home)
+    if already is None:
+        home.make()
+        check_space(home.root)
+        fetch(home, environ, reporter)
+        write_secret(home.plan, (plan or default_plan(home)).to_json())
+        process = start_supervisor(home, environ)
+    else:
+        process = None
+    status = wait_until_ready(home, process, timeout_s, watch)
+    return Started(status, already is not None and already.ready)
+
+
+def fetch(home: Home, environ: Mapping[str, str], reporter: Reporter) -> None:
+    """Bring the programs of the local servers, with progress; nothing for servers that exist elsewhere."""
+    cache = ArtifactCache(home.cache, reporter)
+    if not environ.get("GRACE_KAFKA_BOOTSTRAP"):
+        cache.jars("Kafka", kafka_artifacts())
+    if not environ.get("GRACE_DATABASE_URL"):
+        postgres_programs(cache)
+
+
+def check_space(folder: Path, least: int = LEAST_FREE_BYTES) -> None:
+    """Raise CliError when there is too little space to begin; a broker that fills the disk at work is worse."""
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        raise CliError(
+            f"only {free // MIB} MiB are free at {folder}, {least // MIB} MiB are needed",
+            "free some space, or name a folder on another disk in GRACE_HOME",
+        )
+
+
+def start_supervisor(home: Home, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start the background process in a session of its own, so that closing the terminal does not end it."""
+    with (home.logs / "supervisor.out").open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "grace_cli.stack.supervisor"],
+            env=dict(environ) | {"GRACE_HOME": str(home.root), "GRACE_CACHE": str(home.cache)},
+            cwd=home.root,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def wait_until_ready(
+    home: Home,
+    process: "subprocess.Popen[bytes] | None",
+    timeout_s: float,
+    watch: Callable[[StackStatus], None] | None,
+) -> StackStatus:
+    """Wait until the running stack is ready, and return its status; raises as `up` does."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        status = running_status(home)
+        if status is not None:
+            if watch is not None:
+                watch(status)
+            if status.ready:
+                return status
+        elif process is None or process.poll() is not None:
+            # A second `up` at the same moment may own the stack: then this supervisor ended, and the other's appears.
+            time.sleep(POLL_S)
+            if running_status(home) is None:
+                said = last_lines(home.logs / "supervisor.out") or last_lines(home.logs / "supervisor.log")
+                raise CliError(f"the supervisor ended:\n{said}", f"look into {home.logs}")
+            process = None
+        if time.monotonic() > deadline:
+            raise CliError(
+                f"not ready after {timeout_s:.0f} s: {waiting_for(status)}",
+                f"it goes on starting; see `grace status` and the logs in {home.logs}",
+                Exit.NOT_READY,
+            )
+        time.sleep(POLL_S)
+
+
+def waiting_for(status: StackStatus | None) -> str:
+    """Name the children that are not ready, and why."""
+    if status is None:
+        return "the supervisor has not begun"
+    return "; ".join(sentence(child) for child in status.children if child.state is not State.READY)
+
+
+def sentence(child: ChildStatus) -> str:
+    """Say what a child is doing: `gateway is preparing (migrating its tables)`."""
+    return f"{child.name} is {child.state}" + (f" ({child.detail})" if child.detail else "")
+
+
+def living(status: StackStatus) -> list[psutil.Process]:
+    """Return the processes named in a status that still live."""
+    named = [(status.pid, status.started), *((child.pid, child.started) for child in status.children)]
+    return [process for pid, started in named if (process := process_of(pid, started)) is not None]
+
+
+def down(home: Home, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
+    """Stop the stack and wait until no process of it is left; False when none ran.
+
+    raises  CliError when something could not be ended
+    """
+    status = read_status(home.status)
+    if status is None:
+        return False
+    supervisor = process_of(status.pid, status.started)
+    if supervisor is not None:
+        family = supervisor.children(recursive=True)
+        supervisor.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs([supervisor], timeout_s)
+        for process in alive:
+            process.kill()  # its children follow by themselves (lifeline.py)
+        psutil.wait_procs([*alive, *family], POLL_S * 50)
+    end_leftovers(status)
+    left = living(status)
+    if left:
+        raise CliError(f"these processes could not be ended: {', '.join(str(process.pid) for process in left)}")
+    home.status.unlink(missing_ok=True)
+    return supervisor is not None
+
+
+def purge(home: Home) -> None:
+    """Remove all state, programs and records included; the stack must be down.
+
+    raises  CliError when it runs, or the folder is not one that Grace made
+    """
+    if running_status(home) is not None:
+        raise CliError("the stack is running", "run `grace down` first")
+    if not home.root.exists():
+        return
+    strangers = {entry.name for entry in home.root.iterdir()} - {*OWN_FOLDERS, *OWN_FILES}
+    if strangers:
+        raise CliError(
+            f"{home.root} holds what Grace did not put there: {', '.join(sorted(strangers))}",
+            "is GRACE_HOME right? Then remove the folder by hand",
+            Exit.REFUSED,
+        )
+    for link in (home.root / "server", home.root / "artifacts" / "server"):
+        if link.is_symlink():
+            shutil.rmtree(link.resolve(), ignore_errors=True)
+    shutil.rmtree(home.root)
+
+
+def follow(seen: dict[str, State], status: StackStatus) -> list[str]:
+    """Return a sentence for each child whose state differs from `seen`, which is brought up to date."""
+    changed = [child for child in status.children if seen.get(child.name) is not child.state]
+    seen.update({child.name: child.state for child in changed})
+    return [sentence(child) for child in changed]
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment: the one place where the commands read it."""
+    return os.environ
