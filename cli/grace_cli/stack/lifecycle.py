@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import psutil
 
@@ -26,6 +26,7 @@ from grace_cli.stack.supervisor import end_leftovers
 UP_TIMEOUT_S: Final = 180.0
 DOWN_TIMEOUT_S: Final = 90.0
 POLL_S: Final = 0.1
+SUPERVISOR: Final = [sys.executable, "-m", "grace_cli.stack.supervisor"]
 LEAST_FREE_BYTES: Final = 512 * MIB
 
 # What a state folder contains; anything else in it means that it is not one.
@@ -62,16 +63,39 @@ def up(
     raises  CliError when something needed is missing, the supervisor ends, or the time is over (the stack then goes on)
     """
     already = running_status(home)
+    process = None
     if already is None:
-        home.make()
-        check_space(home.root)
-        fetch(home, environ, reporter)
-        write_secret(home.plan, (plan or default_plan(home)).to_json())
+        prepare(home, environ, reporter, plan)
         process = start_supervisor(home, environ)
-    else:
-        process = None
     status = wait_until_ready(home, process, timeout_s, watch)
     return Started(status, already is not None and already.ready)
+
+
+def start_in_foreground(
+    home: Home, environ: Mapping[str, str], reporter: Reporter, plan: StackPlan | None = None
+) -> NoReturn:
+    """Become the supervisor: this process runs the stack until SIGINT or SIGTERM.
+
+    raises  CliError when the stack runs already or something needed is missing
+    """
+    if running_status(home) is not None:
+        raise CliError("Grace is running already", "stop it first: grace down", Exit.REFUSED)
+    prepare(home, environ, reporter, plan)
+    os.chdir(home.root)
+    os.execve(sys.executable, SUPERVISOR, supervisor_environment(home, environ))
+
+
+def prepare(home: Home, environ: Mapping[str, str], reporter: Reporter, plan: StackPlan | None) -> None:
+    """Make the folders, fetch the programs and write the plan; raises as `up` does."""
+    home.make()
+    check_space(home.root)
+    fetch(home, environ, reporter)
+    write_secret(home.plan, (plan or default_plan(home)).to_json())
+
+
+def supervisor_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's environment with the folders made explicit."""
+    return dict(environ) | {"GRACE_HOME": str(home.root), "GRACE_CACHE": str(home.cache)}
 
 
 def fetch(home: Home, environ: Mapping[str, str], reporter: Reporter) -> None:
@@ -97,8 +121,8 @@ def start_supervisor(home: Home, environ: Mapping[str, str]) -> "subprocess.Pope
     """Start the background process in a session of its own, so that closing the terminal does not end it."""
     with (home.logs / "supervisor.out").open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "grace_cli.stack.supervisor"],
-            env=dict(environ) | {"GRACE_HOME": str(home.root), "GRACE_CACHE": str(home.cache)},
+            SUPERVISOR,
+            env=supervisor_environment(home, environ),
             cwd=home.root,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -202,13 +226,8 @@ def purge(home: Home) -> None:
     shutil.rmtree(home.root)
 
 
-def follow(seen: dict[str, State], status: StackStatus) -> list[str]:
+def follow(seen: dict[str, str], status: StackStatus) -> list[str]:
     """Return a sentence for each child whose state differs from `seen`, which is brought up to date."""
-    changed = [child for child in status.children if seen.get(child.name) is not child.state]
+    changed = [child for child in status.children if seen.get(child.name) != child.state]
     seen.update({child.name: child.state for child in changed})
     return [sentence(child) for child in changed]
-
-
-def environment() -> Mapping[str, str]:
-    """Return the process's environment: the one place where the commands read it."""
-    return os.environ
