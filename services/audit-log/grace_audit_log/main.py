@@ -1,0 +1,94 @@
+"""Composition root: which adapter fills which port."""
+
+import asyncio
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from grace_common.contract import topics
+from grace_common.contract.errors import GraceError, Refused
+from grace_common.runtime import migrate
+from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.database import Database
+from grace_common.runtime.identity import Workload
+from grace_common.runtime.producer import SealedProducer
+from grace_common.runtime.service import Service
+from grace_common.runtime.stream import RecordStream
+
+from grace_audit_log.adapters import log_key
+from grace_audit_log.adapters.announcer import KafkaAnnouncer
+from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
+from grace_audit_log.adapters.publication import FolderPublication
+from grace_audit_log.domain.tree import LogIdentity
+from grace_audit_log.handlers.files import publish, published
+from grace_audit_log.handlers.publishing import Publishing
+from grace_audit_log.handlers.sealing import Sealing
+from grace_audit_log.settings import Settings
+
+_MIGRATIONS: Final = Path(str(files("grace_audit_log") / "migrations"))
+
+
+def build(settings: Settings | None = None) -> Service:
+    """Return the audit-log with everything it needs."""
+    settings = settings or Settings.load()
+    database_url = settings.database_url.get_secret_value()
+    workload = Workload.load(settings.identity_dir)
+    log = _identity(settings, workload)
+    reader = PostgresLedgerReader(database_url)
+    sealing = Sealing(PostgresLedgerWriter(database_url, log, SystemClock()), reader, log)
+    publishing = Publishing(
+        sealing,
+        # A connection of its own: start-up must not wait for a long publication.
+        PostgresLedgerReader(database_url),
+        FolderPublication(settings.publication_dir),
+        KafkaAnnouncer(SealedProducer(settings, workload.sealer())),
+        log,
+        look_every_s=settings.publish_every_s,
+    )
+    return Service(
+        settings,
+        Database(database_url),
+        streams=[RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch)],
+        background=[publishing.run],
+        checks={"publication": publishing.check},
+        package="grace_audit_log",
+    )
+
+
+async def export(settings: Settings, folder: Path) -> int:
+    """Write the whole committed log to a folder as it is published; return its size.
+
+    raises  Refused when there is no log yet, or the folder holds another one
+    """
+    log = _identity(settings, Workload.load(settings.identity_dir))
+    reader = PostgresLedgerReader(settings.database_url.get_secret_value())
+    try:
+        newest = await reader.newest()
+        if newest is None:
+            raise Refused("the ledger is empty: start the audit-log first")
+        target = FolderPublication(folder)
+        shown = await publish(reader, target, log.key, published(target, log.key), newest)
+    finally:
+        await reader.close()
+    return shown.edge.size
+
+
+def command(arguments: Sequence[str]) -> str | None:
+    """Carry out what the command line asks for; return what went wrong, None when nothing did."""
+    try:
+        settings = Settings.load()
+        match arguments:
+            case ["migrate"]:  # before this service has an identity, so without `build`
+                migrate.run(Database(settings.database_url.get_secret_value()), _MIGRATIONS)
+            case ["export", folder]:
+                print(f"exported {asyncio.run(export(settings, Path(folder)))} entries to {folder}")
+            case _:
+                raise Refused(f"unknown arguments {' '.join(arguments)!r}: `migrate`, `export DIR`, or none to run")
+    except GraceError as error:
+        return str(error)
+    return None
+
+
+def _identity(settings: Settings, workload: Workload) -> LogIdentity:
+    return log_key.load_or_create(settings.state_dir / "log-key.pem", settings.log_origin, workload.authority)

@@ -1,0 +1,110 @@
+"""What the ledger's writer and publisher need of the outside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from grace_audit_log.domain.entry import Entry, Place
+from grace_audit_log.domain.tree import Growth, Head
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One record of the signature topic."""
+
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One committed checkpoint."""
+
+    size: int
+    root: bytes
+    note: bytes
+    committed_at: datetime
+
+
+class LedgerWriter(Protocol):
+    """The write side. One instance at a time holds it."""
+
+    async def take_over(self) -> Head:
+        """Become the writer and return the tree's head; the first writer of all commits the empty tree.
+
+        raises  Unready while another instance writes
+        """
+        ...
+
+    async def known(self, entry_ids: Sequence[UUID]) -> Mapping[UUID, int]:
+        """Return the index of each of these entries that is in the ledger already."""
+        ...
+
+    async def append(self, growth: Growth, entries: Sequence[Entry], position: Position) -> None:
+        """Commit entries, payloads, tiles, checkpoint and position: all of it or nothing.
+
+        raises  Unready when the tree is no longer the one that `growth` began with
+        """
+        ...
+
+    async def release(self) -> None:
+        """Stop being the writer, whatever state the connection is in."""
+        ...
+
+
+class LedgerReader(Protocol):
+    """The read side, for publication and start-up."""
+
+    async def position(self, partition: int) -> int | None:
+        """Return the offset of the newest record of a partition that the ledger contains; None: none of them."""
+        ...
+
+    async def newest(self) -> Committed | None:
+        """Return the newest checkpoint; None before the first start."""
+        ...
+
+    async def leaves(self, start: int, end: int) -> list[bytes]:
+        """Return the leaves from index `start` up to, not including, `end`."""
+        ...
+
+    async def places(self, start: int, end: int) -> list[Place]:
+        """Return where the entries from `start` up to `end` stand, and what they can be searched by."""
+        ...
+
+    async def places_of(self, indices: Sequence[int]) -> list[Place]:
+        """Return the same for single entries, in ascending order."""
+        ...
+
+    async def announced(self) -> int:
+        """Return the size below which every entry was announced; 0 at the beginning."""
+        ...
+
+    async def mark_announced(self, size: int, at: datetime) -> None:
+        """Remember that every entry below `size` was announced."""
+        ...
+
+
+class Publication(Protocol):
+    """The log's static files."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes; raises Unready when it is not there."""
+        ...
+
+    def write(self, files: Sequence[tuple[str, bytes]]) -> None:
+        """Write files, each replaced in one step; all are durable when this returns."""
+        ...
+
+    def drop_partials(self, paths: Sequence[str]) -> None:
+        """Remove the partial tiles beside these full ones."""
+        ...
+
+
+class Announcer(Protocol):
+    """The topic grace.ledger.v1."""
+
+    async def announce(self, values: Sequence[bytes]) -> None:
+        """Produce records in order; returns when the broker has acknowledged all of them."""
+        ...

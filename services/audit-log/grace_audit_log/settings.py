@@ -1,0 +1,18 @@
+"""Environment → settings."""
+
+from grace_common.runtime.settings import Settings as RuntimeSettings
+from pydantic import Field
+
+
+class Settings(RuntimeSettings):
+    """What the audit-log is told besides what every service is.
+
+    log_origin        name of the log: first line of every checkpoint, and name of its key
+    batch             records in one transaction, at the most
+    publish_every_s   seconds between two looks for something to publish, where no commit asks for one
+    """
+
+    service: str = "audit-log"
+    log_origin: str = Field(default="grace.local/log", pattern=r"^[^\s+]+$")
+    batch: int = Field(default=2_000, ge=1, le=50_000)
+    publish_every_s: float = Field(default=1.0, gt=0)

@@ -1,0 +1,229 @@
+"""The two loops, with crashes between any two steps."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+import pytest
+from grace_audit_log.handlers.publishing import Publishing
+from grace_audit_log.handlers.sealing import Sealing
+from grace_common.contract import envelope
+from grace_common.contract.errors import Unready
+from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
+from grace_common.runtime.seal import SealedRecord, Signer
+from grace_common.transparency import merkle
+from grace_common.transparency.tile import TreeReader
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .fakes import LOG, Crash, Failures, MemoryFiles, MemoryLedger, MemoryTopic, entry
+
+
+def record(number: int, offset: int = 0, **changes: object) -> SealedRecord:
+    """Return entry `number` as the crypto-signer states it."""
+    one = entry(number)
+    data = {
+        "entry_id": one.entry_id,
+        "leaf": b64encode(one.leaf).decode(),
+        "entry_type": one.entry_type,
+        "operation_id": one.operation_id,
+        "correlation": one.correlation,
+        "actor": one.actor,
+        "service": one.service,
+        "time": one.time,
+    }
+    value = orjson.dumps({"type": "grace.envelope-notarized.v1", "data": data | changes})
+    return SealedRecord(
+        topic="grace.signature.v1",
+        partition=0,
+        offset=offset,
+        key=b"log",
+        value=value,
+        timestamp=datetime.now(UTC),
+        signer=Signer("service/crypto-signer", "key"),
+    )
+
+
+class World:
+    """What survives a crash: the ledger, the files, the topic. `start` makes the process anew."""
+
+    def __init__(self, crashes: set[int] | None = None) -> None:
+        failures = Failures(crashes or set())
+        self.ledger = MemoryLedger(failures)
+        self.files = MemoryFiles(failures)
+        self.topic = MemoryTopic(failures)
+        self.start()
+
+    def start(self) -> None:
+        self.sealing = Sealing(self.ledger, self.ledger, LOG)
+        self.publishing = Publishing(self.sealing, self.ledger, self.files, self.topic, LOG, look_every_s=0.01)
+
+    async def deliver(self, records: Sequence[SealedRecord]) -> None:
+        """Hand over a batch until it is handled, with a new process after each crash, as Kafka and a supervisor do."""
+        while True:
+            try:
+                await self.sealing.handle(records)
+                return
+            except Crash:
+                self.start()
+
+    async def publish(self) -> None:
+        while True:
+            try:
+                await self.publishing.publish_newest()
+                return
+            except Crash:
+                self.start()
+
+    def told(self) -> dict[int, UUID]:
+        events = [envelope.open(value).event for value in self.topic.values]
+        sealed = [event for event in events if isinstance(event, EntriesSealed)]
+        return {one.index: one.entry_id for event in sealed for one in event.entries}
+
+
+batches = st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+@given(batches, st.sets(st.integers(1, 60)))
+@settings(deadline=None)
+def test_copies_and_crashes_at_any_step_change_neither_the_tree_nor_what_is_told(
+    numbers: list[list[int]], crashes: set[int]
+) -> None:
+    async def run() -> World:
+        world, offset = World(crashes), 0
+        for batch in numbers:
+            records = [record(number, offset + at) for at, number in enumerate(batch)]
+            offset += len(batch)
+            await world.deliver(records)
+            await world.publish()
+        return world
+
+    world = asyncio.run(run())
+
+    firsts = list(dict.fromkeys(number for batch in numbers for number in batch))
+    assert [one.entry_id for one in world.ledger.entries] == [entry(number).entry_id for number in firsts]
+    root = merkle.root_hash(merkle.leaf_hashes([one.leaf for one in world.ledger.entries]))
+    assert world.ledger.heads[-1][0].checkpoint.root == root
+    assert TreeReader(world.files, len(firsts), root).entry(0) == world.ledger.entries[0].leaf
+    assert world.told() == {index: one.entry_id for index, one in enumerate(world.ledger.entries)}
+    last = envelope.open(world.topic.values[-1]).event
+    assert isinstance(last, (CheckpointPublished, EntriesSealed))
+    assert last.tree_size == len(firsts)
+
+
+async def test_what_comes_again_is_told_again_so_that_its_sender_can_forget_it() -> None:
+    world = World()
+    await world.deliver([record(1), record(2)])
+    await world.publish()
+    world.topic.values.clear()
+
+    await world.deliver([record(2, 7), record(2, 8)])
+    await world.publish()
+
+    assert world.told() == {1: entry(2).entry_id}
+    assert len(world.ledger.entries) == 2
+
+
+async def test_a_record_without_an_entry_does_not_stop_the_ledger() -> None:
+    world = World()
+
+    await world.deliver([record(1), record(2, 1, entry_id="no id"), record(3, 2)])
+
+    assert [one.entry_id for one in world.ledger.entries] == [entry(1).entry_id, entry(3).entry_id]
+
+
+async def test_reading_begins_behind_the_last_record_that_the_ledger_contains() -> None:
+    world = World()
+    assert await world.sealing.start_at("grace.signature.v1", 0) is None
+
+    await world.deliver([record(1, 41)])
+
+    assert await world.sealing.start_at("grace.signature.v1", 0) == 42
+
+
+async def test_a_second_instance_stands_by_and_takes_over() -> None:
+    world = World()
+    world.ledger.taken = True
+    handling = asyncio.create_task(world.sealing.handle([record(1)]))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(handling), 0.05)
+    with pytest.raises(Unready, match="standing by"):
+        await world.publishing.check()
+
+    world.ledger.taken = False
+    await handling
+
+    assert len(world.ledger.entries) == 1
+
+
+async def test_a_writer_that_lost_its_place_reads_the_tree_anew() -> None:
+    world, other = World(), World()
+    await world.deliver([record(1)])
+    other.ledger = world.ledger
+    other.start()
+    await other.deliver([record(2)])
+
+    await world.deliver([record(3)])
+
+    root = merkle.root_hash(merkle.leaf_hashes([entry(number).leaf for number in (1, 2, 3)]))
+    assert world.ledger.heads[-1][0].checkpoint.root == root
+
+
+async def until(publishing: Publishing, missing: str | None) -> None:
+    """Wait until the publication is ready, or lacks what `missing` says."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await publishing.check()
+                found = None
+            except Unready as error:
+                found = str(error)
+            if found == missing or (found and missing and missing in found):
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_the_loop_publishes_what_is_committed_and_is_ready_then() -> None:
+    world = World()
+    await world.deliver([record(1)])
+    loop = asyncio.create_task(world.publishing.run())
+
+    await until(world.publishing, None)
+    loop.cancel()
+
+    assert world.ledger.announced_size == 1
+
+
+class FullDisk(MemoryFiles):
+    """Files that cannot be written until there is space again."""
+
+    full = True
+
+    def write(self, files: Sequence[tuple[str, bytes]]) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write(files)
+
+
+async def test_the_loop_waits_out_an_outage_and_says_what_is_missing() -> None:
+    world, files = World(), FullDisk()
+    publishing = Publishing(world.sealing, world.ledger, files, world.topic, LOG, look_every_s=0.01)
+    await world.deliver([record(1)])
+    loop = asyncio.create_task(publishing.run())
+    await until(publishing, "No space left")
+
+    files.full = False
+    await until(publishing, None)
+    loop.cancel()
+
+    assert world.told() == {0: entry(1).entry_id}
+
+
+async def test_a_bug_ends_the_loop() -> None:
+    world = World({1})
+
+    with pytest.raises(Crash):
+        await world.publishing.run()
