@@ -170,6 +170,13 @@ def test_a_right_edge_grown_in_batches_has_the_root_of_the_whole(batches: list[i
     assert edge.root == merkle.root_hash(hashes)
 
 
+def test_an_inner_node_does_not_pass_for_a_leaf() -> None:
+    hashes = leaves(4)
+    left, right = merkle.root_hash(hashes[:2]), merkle.root_hash(hashes[2:])
+    with pytest.raises(ProofInvalid, match="ends below the root"):
+        merkle.verify_inclusion(left, 0, 4, [right], merkle.root_hash(hashes))
+
+
 def test_proofs_for_places_outside_the_tree_are_refused() -> None:
     hashes = leaves(3)
     with pytest.raises(Refused, match="leaf index 3 lies outside a tree of 3 leaves"):

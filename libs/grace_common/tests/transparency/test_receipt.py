@@ -3,7 +3,7 @@
 import json
 import random
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 from grace_common.contract import approval
 from grace_common.contract.errors import Unready
-from grace_common.testing.ledger import TIME, Delivery, MemoryLedger, SeededKey
+from grace_common.testing.ledger import TIME, Delivery, MemoryLedger, SeededKey, statement
 from grace_common.transparency.attestation import Attestation, Review, Subject
 from grace_common.transparency.note import Note, SignatureType, cosign
 from grace_common.transparency.receipt import Receipt, ReceiptRejected, make_receipt, verify_receipt
+from grace_common.transparency.statement import (
+    NOTARY_KEY_PUBLISHED,
+    OPERATION_KEY_GENERATED,
+    OperationKey,
+    PublishedKey,
+    sign_statement,
+)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +196,7 @@ def test_a_review_that_claims_more_than_the_approval_said_is_rejected(
         verify_receipt(made.encode(), artifact, str(ledger.log.key))
 
 
-def receipt_with(ledger: MemoryLedger, leaf: bytes) -> bytes:
+def receipt_with(ledger: MemoryLedger, leaf: bytes, indices: Sequence[int] = range(5)) -> bytes:
     """A receipt of one attested artifact with one more leaf at its end."""
     ledger.publish_key(ledger.notary, "notary")
     ledger.publish_key(ledger.attester, "attestation")
@@ -197,7 +204,7 @@ def receipt_with(ledger: MemoryLedger, leaf: bytes) -> bytes:
     ledger.attest(Attestation((Subject("a", sha256(b"").hexdigest()),), "https://example.com/claim/v1", {}))
     ledger.log.append(leaf)
     checkpoint = ledger.log.publish()
-    return make_receipt("a", b"", range(5), ledger.log.tree(), checkpoint, ledger.ca.public_key).encode()
+    return make_receipt("a", b"", indices, ledger.log.tree(), checkpoint, ledger.ca.public_key).encode()
 
 
 def test_a_predicate_of_another_kind_is_named_as_it_is() -> None:
@@ -221,6 +228,32 @@ def test_an_operations_key_signs_for_no_other_operation() -> None:
     spare.state("id", "grace.task-submitted.v1", "ada", "approve", b"")
     with pytest.raises(ReceiptRejected, match="entry 4: the envelope names the keys"):
         verify_receipt(receipt_with(ledger, spare.log.entries[0]), b"", str(ledger.log.key))
+
+
+def test_an_operations_key_signs_nothing_in_the_name_of_another_that_was_announced_too() -> None:
+    ledger = MemoryLedger()
+    ledger.publish_key(ledger.notary, "notary")
+    ledger.publish_key(ledger.attester, "attestation")
+    ledger.announce("approve")
+    forger = SeededKey("approve")
+    fact = statement("id", "grace.task-submitted.v1", "ada", "submit", digest="0" * 64)
+    receipt = receipt_with(ledger, sign_statement(fact, forger.key_id, forger.sign), range(8))
+
+    with pytest.raises(ReceiptRejected, match="entry 7: the envelope names the keys"):
+        verify_receipt(receipt, b"", str(ledger.log.key))
+
+
+def test_a_notary_publishes_no_keys_and_an_operation_announces_none() -> None:
+    stranger = SeededKey("stranger").public_key
+    for forger, fact in (
+        ("notary", statement("id", NOTARY_KEY_PUBLISHED, "x", "x", announced=PublishedKey(stranger, "notary"))),
+        ("submit", statement("id", OPERATION_KEY_GENERATED, "x", "x", announced=OperationKey(stranger, "x", 1))),
+        ("attestation", statement("id", OPERATION_KEY_GENERATED, "x", "x", announced=OperationKey(stranger, "x", 1))),
+    ):
+        ledger, key = MemoryLedger(), SeededKey(forger)
+        receipt = receipt_with(ledger, sign_statement(fact, key.key_id, key.sign))
+        with pytest.raises(ReceiptRejected, match="entry 4: the envelope names the keys"):
+            verify_receipt(receipt, b"", str(ledger.log.key))
 
 
 def test_entries_of_unknown_kind_or_with_two_signatures_are_rejected() -> None:

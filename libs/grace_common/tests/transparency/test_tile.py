@@ -207,6 +207,21 @@ def test_every_entry_is_read_and_checked() -> None:
         tree.root_at(258)
 
 
+def test_a_tile_changed_together_with_what_it_vouches_for_is_found() -> None:
+    forged = [b"forged", *map(entry, range(1, 256))]
+    files = log(65_537) | {
+        "tile/entries/000": tile.encode_bundle(forged),
+        "tile/0/000": b"".join(merkle.leaf_hashes(forged)),
+    }
+    root = merkle.root_hash(leaves(65_537))
+
+    with pytest.raises(ProofInvalid, match="tile/0/000 is not the tile that its parent names"):
+        TreeReader(Files(files), 65_537, root).entry(0)
+    files["tile/1/000"] = merkle.root_hash(merkle.leaf_hashes(forged)) + files["tile/1/000"][32:]
+    with pytest.raises(ProofInvalid, match="tile/1/000 is not the tile that its parent names"):
+        TreeReader(Files(files), 65_537, root).entry(0)
+
+
 def test_a_bundle_with_an_entry_left_out_is_found() -> None:
     files = {**log(257), "tile/entries/000": tile.encode_bundle(map(entry, range(255)))}
 
