@@ -1,0 +1,1 @@
+"""What `make` runs: boundaries, schemas, benchmarks. Nothing here is part of a service."""

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Every test, with coverage of this process and of every process that it starts; below 90 % of lines is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+
+if ! command -v go >/dev/null; then
+  echo "the interoperability tests need Go (a foreign client must accept our log): install Go 1.23 or newer" >&2
+  exit 1
+fi
+rm -f .coverage .coverage.*
+export COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
+$python -m coverage run -m pytest "$@"
+$python -m coverage combine -q
+$python -m coverage report --skip-covered --skip-empty --fail-under=90 | tail -40
