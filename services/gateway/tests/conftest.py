@@ -146,6 +146,7 @@ class MemoryViews:
             if query.operation_id in (None, entry["operation_id"])
             and query.correlation in (None, entry["correlation"])
             and query.entry_type in (None, entry["entry_type"])
+            and (not query.entry_types or entry["entry_type"] in query.entry_types)
             and query.actor in (None, entry["actor"])
         ]
         ordered = sorted(wanted, key=lambda entry: entry["index"], reverse=query.newest_first)

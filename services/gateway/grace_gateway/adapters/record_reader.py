@@ -60,6 +60,9 @@ class RecordReader(Reader):
             if getattr(query, bound) is not None:
                 conditions.append(comparison)
                 values[bound] = getattr(query, bound)
+        if query.entry_types:
+            conditions.append("entry_type = ANY(:entry_types)")
+            values["entry_types"] = list(query.entry_types)
         if query.after is not None:
             conditions.append("index < :after" if query.newest_first else "index > :after")
             values["after"] = query.after

@@ -151,7 +151,7 @@ class PostgresViewWriter:
     async def _update_states(self, modes: dict[UUID, str | None], newest: dict[UUID, datetime]) -> None:
         steps: dict[UUID, list[Step]] = {id_: [Step("submitted", mode=mode)] for id_, mode in modes.items()}
         for row in await current().execute(_STEPS, {"ids": list(modes)}):
-            steps[row.submission_id].append(step_of(row.type.split(".")[1], orrow.step))
+            steps[row.submission_id].append(step_of(row.type.split(".")[1], row.step))
         states = {id_: progress(known) for id_, known in steps.items()}
         await current().execute(
             _UPDATE_SUBMISSIONS,

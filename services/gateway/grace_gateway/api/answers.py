@@ -12,12 +12,16 @@ _JSON: Final = "application/json"
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a JSON response; integers of any size stay what they are."""
+    """Return a JSON response."""
+    return Response(json_bytes(value), status, headers, _JSON)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return JSON text in UTF-8; integers of any size stay what they are."""
     try:
-        body = orjson.dumps(value)
+        return orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits, which orjson does not write
-        body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
-    return Response(body, status, headers, _JSON)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
 
 
 def _plain(value: object) -> str:

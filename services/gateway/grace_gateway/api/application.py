@@ -5,7 +5,22 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from grace_common.runtime.health import Readiness
 
-from grace_gateway.api import health, problems, tasks
+from grace_gateway.api import (
+    auth,
+    decisions,
+    evaluations,
+    governance,
+    health,
+    keys,
+    ledger,
+    log,
+    memory,
+    operations,
+    problems,
+    schemas,
+    stream,
+    tasks,
+)
 from grace_gateway.api.door import Door
 from grace_gateway.api.keyring import Keyring
 from grace_gateway.ports import Ports
@@ -27,6 +42,22 @@ def application(
     app.state.keyring = keyring
     app.state.readiness = readiness
     problems.install(app)
-    for module in (tasks, health):
+    for module in (
+        tasks,
+        evaluations,
+        decisions,
+        auth,
+        ledger,
+        operations,
+        keys,
+        governance,
+        memory,
+        schemas,
+        health,
+        log,
+        stream,
+    ):
         app.include_router(module.router)
-    return Door(app, ports, keyring, lagging), app
+    door = Door(app, ports, keyring, lagging)
+    app.state.refusals = door.refusals
+    return door, app

@@ -5,13 +5,12 @@ nothing is acknowledged that the ledger will not have. Health, metrics and the p
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
 import structlog
 from grace_common.contract.envelope import Envelope
-from grace_common.contract.events.operation import RequestRefused
 from grace_common.runtime import telemetry
 from grace_common.runtime.operation import Operation, running
 from starlette.datastructures import MutableHeaders
@@ -20,12 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grace_gateway.api.guard import IDENTITY, OPERATION
 from grace_gateway.api.keyring import Keyring, Unauthenticated
-from grace_gateway.api.limits import RateLimit, SuppressedRefusals
+from grace_gateway.api.limits import RateLimit
 from grace_gateway.api.problems import REFUSAL, Problem, on_failure, problem_response
+from grace_gateway.api.refusing import ANONYMOUS, Refusals, client_name, new_operation
 from grace_gateway.domain.roles import Identity
+from grace_gateway.domain.submission import Submission
 from grace_gateway.ports import Entry, Ports
 
-ANONYMOUS: Final = "anonymous"
 OPERATION_HEADER: Final = "grace-operation-id"
 COMMITTED: Final = "grace.committed"  # set in the ASGI scope once the operation's record is durable
 _BESIDE: Final = ("/log/", "/api/health", "/api/ready", "/health", "/ready", "/metrics", "/openapi.json", "/docs")
@@ -44,15 +44,14 @@ class Door:
         settings = ports.settings
         self._per_key = RateLimit(settings.key_rate)
         self._auth_failures = RateLimit(settings.auth_failure_rate)
-        self._stated_refusals = RateLimit(settings.refusal_rate)
-        self._suppressed = SuppressedRefusals()
+        self.refusals = Refusals(ports, RateLimit(settings.refusal_rate))
         self._largest = settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(_BESIDE):
             await self._app(scope, receive, send)
             return
-        operation = self._operation(scope)
+        operation = new_operation(self._ports, self._ports.clock.new_id(), ANONYMOUS, scope["path"])
         scope[OPERATION] = operation
         answer = Answer(operation.id)
         with telemetry.continued(_traceparent(scope)), running(operation):
@@ -60,22 +59,6 @@ class Door:
             if COMMITTED not in scope:
                 await self._record(scope, answer, operation)
         await answer.release(send)
-
-    async def state_suppressed(self) -> None:
-        """State, in one fact per client, the refusals that were only counted since the last time."""
-        for client, statuses in self._suppressed.take().items():
-            now = self._ports.clock.now()
-            id_ = self._ports.clock.new_id()
-            said = ", ".join(f"{count} times {status}" for status, count in sorted(statuses.items()))
-            event = RequestRefused(
-                refusal_id=id_,
-                actor=client,
-                method="*",
-                path="*",
-                status=max(statuses),
-                reason=f"{statuses.total()} further requests of this client were refused: {said}",
-            )
-            await self._ports.journal.commit(Entry([self._operation_of(id_, client).envelope(event, now)]))
 
     async def _pass(self, scope: Scope, receive: Receive, answer: "Answer") -> None:
         request = Request(scope)
@@ -113,7 +96,7 @@ class Door:
             operation.note(error=type(error).__name__)
 
     async def _refuse_stranger(self, scope: Scope, answer: "Answer", detail: str) -> None:
-        if self._auth_failures.admits(_address(scope)):
+        if self._auth_failures.admits(address_of(scope)):
             challenge = {"WWW-Authenticate": 'Bearer realm="grace", error="invalid_token"'}
             await answer.refuse(scope, 401, detail, challenge)
         else:
@@ -141,34 +124,34 @@ class Door:
         if status >= 500:
             return operation.failure(now, RuntimeError(reason))
         identity: Identity | None = scope.get(IDENTITY)
-        client = identity.user if identity else f"{ANONYMOUS} at {_address(scope)}"
-        if not self._stated_refusals.admits(client):
-            self._suppressed.count(client, status)
-            return []
-        event = RequestRefused(
-            refusal_id=operation.id,
-            actor=client,
-            method=scope["method"],
-            path=scope["path"][:500],
-            status=status,
-            reason=reason[:2000],
-        )
-        return [operation.envelope(event, now)]
+        client = client_name(identity, address_of(scope))
+        return self.refusals.trace(operation, client, scope["method"], scope["path"], status, reason)
 
-    def _operation(self, scope: Scope) -> Operation:
-        return self._operation_of(self._ports.clock.new_id(), ANONYMOUS, scope["path"])
 
-    def _operation_of(self, id_: UUID, actor: str, subject: str = "-") -> Operation:
-        return Operation(
-            id=id_,
-            name="gateway.request",
-            service="gateway",
-            actor=actor,
-            subject=subject[:200],
-            correlation=str(id_),
-            why="http",
-            started_at=self._ports.clock.now(),
-        )
+async def conclude(
+    request: Request,
+    ports: Ports,
+    status: int,
+    *,
+    effects: Sequence[Envelope] = (),
+    submission: Submission | None = None,
+    work: Callable[[], Awaitable[None]] | None = None,
+) -> Submission | None:
+    """Make a request's effects durable together with the record of its success, before the endpoint answers.
+
+    work     writes to the database in the same transaction
+    returns  the submission that had its id before, None when it is new
+    """
+    operation: Operation = request.scope[OPERATION]
+    operation.note(method=request.method, path=request.url.path, status=status)
+    entry = Entry(operation.success(ports.clock.now()), effects, submission)
+    before = None
+    if work is None:
+        before = await ports.journal.commit(entry)
+    else:
+        await ports.journal.commit_with(entry, work)
+    request.scope[COMMITTED] = True
+    return before
 
 
 class Answer:
@@ -231,7 +214,8 @@ def _too_large(largest: int) -> str:
     return f"the body may have {largest} bytes at most; send less, or split the request"
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
+    """Return the client's network address."""
     client = scope.get("client")
     return str(client[0]) if client else "unknown"
 

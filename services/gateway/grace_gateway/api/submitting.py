@@ -3,7 +3,8 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from dataclasses import replace
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Header, Query, Request, Response
@@ -13,7 +14,7 @@ from grace_common.contract.events.base import Event
 from pydantic import BaseModel, ConfigDict
 
 from grace_gateway.api.answers import json_answer
-from grace_gateway.api.door import COMMITTED
+from grace_gateway.api.door import conclude
 from grace_gateway.api.guard import identity_of, operation_of
 from grace_gateway.api.problems import Problem
 from grace_gateway.domain.answer_view import view_of
@@ -25,7 +26,7 @@ from grace_gateway.domain.refusals import Unknown, Unprocessable
 from grace_gateway.domain.roles import Identity
 from grace_gateway.domain.submission import Submission, submission_of
 from grace_gateway.domain.task_view import View, progress_of
-from grace_gateway.ports import Entry, Ports, SubmissionQuery
+from grace_gateway.ports import Ports, SubmissionQuery
 
 MOST_WAIT_S: Final = 60
 PATHS: Final[dict[Kind, str]] = {"task": "tasks", "evaluation": "evaluations", "decision": "decisions"}
@@ -85,14 +86,24 @@ async def submit(
     operation.wrote.append(envelope.id)
     submission = submission_of(envelope, body_digest(canonical))
     assert submission is not None  # `make` states one of the three submitting events
-    operation.note(method="POST", path=request.url.path, status=202)
-    before = await ports.journal.commit(Entry(operation.success(ports.clock.now()), [envelope], submission))
-    request.scope[COMMITTED] = True
+    before = await conclude(request, ports, 202, effects=[envelope], submission=submission)
     if before is not None:
         if before.body_digest != submission.body_digest or before.requester != identity.user:
             raise Unprocessable("this Idempotency-Key was used with another body; use a new key for a new request")
         submission = before
     return await _answer(ports, submission, prefer, status=202)
+
+
+async def state(request: Request, ports: Ports, event: Event, *, subject: str, key: str | None = None) -> Envelope:
+    """State a fact about something that exists; return its envelope once it is durable."""
+    operation = operation_of(request)
+    operation.subject = operation.correlation = subject
+    envelope = operation.envelope(event, ports.clock.now())
+    if key is not None:
+        envelope = replace(envelope, id=keyed_id(identity_of(request).user, f"{event.TYPE} {subject}", key))
+    check_size(envelope)
+    await conclude(request, ports, 202, effects=[envelope])
+    return envelope
 
 
 def check_size(envelope: Envelope) -> None:
@@ -132,7 +143,6 @@ async def listing(
     *,
     state: str | None,
     requester: str | None,
-    waiting_for: str | None,
     cursor: str | None,
     limit: int,
 ) -> Response:
@@ -150,7 +160,6 @@ async def listing(
             limit=limit,
             requester=requester,
             state=state,
-            waiting_for=waiting_for,
             after=Cursor.decode(cursor) if cursor is not None else None,
         )
     )
@@ -191,15 +200,3 @@ def preferred_wait_s(prefer: str | None) -> int | None:
     """Return the seconds that a `Prefer` header asks to wait, at most 60; None when it asks for nothing known."""
     found = _WAIT.search(prefer) if prefer else None
     return min(int(found[1]), MOST_WAIT_S) if found else None
-
-
-def page_schema(item: str) -> dict[str, Any]:
-    """Return the JSON Schema of one page of a list."""
-    return {
-        "type": "object",
-        "properties": {
-            "items": {"type": "array", "items": {"$ref": f"#/components/schemas/{item}"}},
-            "next_cursor": {"type": ["string", "null"]},
-        },
-        "required": ["items", "next_cursor"],
-    }

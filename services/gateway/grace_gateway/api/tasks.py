@@ -1,6 +1,5 @@
 """`/api/tasks`: asking for code, guiding it, approving it, taking it home."""
 
-from dataclasses import replace
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -19,8 +18,7 @@ from grace_common.contract.events.task import (
 from pydantic import ConfigDict, Field, JsonValue
 
 from grace_gateway.api.answers import json_answer
-from grace_gateway.api.door import COMMITTED
-from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of, operation_of
+from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
 from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import documented
 from grace_gateway.api.submitting import (
@@ -29,13 +27,12 @@ from grace_gateway.api.submitting import (
     IdempotencyKey,
     Limit,
     Prefer,
-    check_size,
     current_view,
     listing,
     show,
+    state,
     submit,
 )
-from grace_gateway.domain.idempotency import keyed_id
 from grace_gateway.domain.refusals import Conflicting
 from grace_gateway.domain.roles import OPERATOR, REQUESTER, REVIEWER
 from grace_gateway.domain.task_rules import (
@@ -46,7 +43,7 @@ from grace_gateway.domain.task_rules import (
     check_review,
 )
 from grace_gateway.domain.task_view import View
-from grace_gateway.ports import Entry, Ports
+from grace_gateway.ports import Ports
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
 
@@ -126,9 +123,7 @@ async def list_tasks(
     limit: Limit = 50,
 ) -> Response:
     """List tasks, newest first. Requesters see their own, everybody else all."""
-    return await listing(
-        request, ports, "task", state=state, requester=requester, waiting_for=None, cursor=cursor, limit=limit
-    )
+    return await listing(request, ports, "task", state=state, requester=requester, cursor=cursor, limit=limit)
 
 
 @router.get("/{task_id}", responses=documented(401, 404, 422, 429))
@@ -225,15 +220,5 @@ async def artifact(request: Request, task_id: UUID, ports: FromPorts) -> Respons
 
 async def _state(request: Request, ports: Ports, task: View, event: Event, key: str | None) -> Response:
     """State what was asked of a task; answer 202 with the task as it was when asked."""
-    operation = operation_of(request)
-    operation.subject = operation.correlation = task["id"]
-    envelope = operation.envelope(event, ports.clock.now())
-    check_size(envelope)
-    if key is not None:
-        purpose = f"{event.TYPE} {task['id']}"
-        keyed = keyed_id(identity_of(request).user, purpose, key)
-        envelope = replace(envelope, id=keyed)
-    operation.note(method="POST", path=request.url.path, status=202)
-    await ports.journal.commit(Entry([envelope, *operation.success(ports.clock.now())]))
-    request.scope[COMMITTED] = True
+    envelope = await state(request, ports, event, subject=task["id"], key=key)
     return json_answer({"event_id": str(envelope.id), "task": task}, 202, {"Location": f"/api/tasks/{task['id']}"})

@@ -46,7 +46,7 @@ async def run(ports: Ports, keyring: Keyring, backlog: Backlog, door: Door) -> N
     async with asyncio.TaskGroup() as group:
         group.create_task(_every(_KEYS_EVERY_S, lambda: refresh_keys(ports, keyring)))
         group.create_task(_every(_BACKLOG_EVERY_S, backlog.refresh))
-        group.create_task(_every(_REFUSALS_EVERY_S, door.state_suppressed))
+        group.create_task(_every(_REFUSALS_EVERY_S, door.refusals.state_counts))
 
 
 async def _every(period_s: float, work: Callable[[], Awaitable[None]]) -> None:

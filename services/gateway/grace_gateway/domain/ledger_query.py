@@ -10,6 +10,7 @@ class LedgerQuery:
     """Conditions that must all hold; None asks for nothing.
 
     correlation    the task, evaluation or decision that an entry is about
+    entry_types    any one of these, where there are any
     since, until   bounds of the entry's time, the upper one exclusive
     newest_first   order by index, falling or rising
     after          index behind which the page begins, in that order
@@ -20,6 +21,7 @@ class LedgerQuery:
     correlation: str | None = None
     actor: str | None = None
     entry_type: str | None = None
+    entry_types: tuple[str, ...] = ()
     service: str | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -3,6 +3,7 @@
 The orchestrator decides; it applies the same rules to its own state. What is refused here never reaches it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from grace_gateway.domain.progress import TERMINAL
@@ -16,6 +17,15 @@ def check_language(language: str) -> None:
     """Raise Unprocessable for a language whose code cannot be evaluated, and name those that can."""
     if language not in LANGUAGES:
         raise Unprocessable(f"language {language!r} cannot be evaluated yet; these can: {', '.join(LANGUAGES)}")
+
+
+def check_ballots(options: Sequence[str], choices: Sequence[str]) -> None:
+    """Raise Unprocessable for options that repeat, or a ballot for something that is no option."""
+    if len(set(options)) != len(options):
+        raise Unprocessable("options must differ from one another")
+    strangers = sorted(set(choices) - set(options))
+    if strangers:
+        raise Unprocessable(f"a ballot is for {strangers[0][:100]!r}, which is none of the options")
 
 
 def check_guidance(task: dict[str, Any]) -> None:
