@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "mtl-orchestrator-0001"
+revision = "mtl_orchestrator_0001"
 down_revision = None
 branch_labels = None
 depends_on = None

@@ -1,15 +1,21 @@
 """Inbox and outbox."""
 
 from alembic import op
-from grace_common.runtime.tables import metadata
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
+
+from grace_common.runtime.tables import inbox, outbox
 
 revision = "runtime_0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    metadata.create_all(op.get_bind())
+    for table in (inbox, outbox):
+        op.execute(CreateTable(table))
+        for index in sorted(table.indexes, key=lambda one: str(one.name)):
+            op.execute(CreateIndex(index))
 
 
 def downgrade() -> None:
-    metadata.drop_all(op.get_bind())
+    for table in (outbox, inbox):
+        op.execute(DropTable(table))

@@ -1,0 +1,80 @@
+"""Recorded completions of a real model, replayed by entry point: realistic candidates without a key or a network."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+from grace_common.contract.errors import Refused
+
+from grace_code_gen.domain.completion import extract_code
+from grace_code_gen.domain.draft import Brief, Draft
+from grace_code_gen.domain.prompt import asserts_in
+
+_DEFINITION: Final = re.compile(r"^def\s+([A-Za-z_]\w*)\s*\(", re.MULTILINE)
+_MOST_TESTS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The raw completions of one task, and tests that the same model wrote."""
+
+    completions: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+class RecordedGenerator:
+    """Implements `Generator`. The file is `{"tasks": [{"completions": [text…], "tests": [text…]}, …]}`."""
+
+    name = "recorded"
+    repairs = False
+
+    def __init__(self, recordings: dict[str, Recording]) -> None:
+        self._recordings = recordings
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file; Refused says what is wrong with it."""
+        try:
+            content = orjson.loads(path.read_bytes())
+            tasks: list[dict[str, Any]] = content["tasks"]
+            recordings = {
+                entry_point: Recording(tuple(task["completions"]), tuple(task.get("tests", ())))
+                for task in tasks
+                if (entry_point := _entry_point(task["completions"])) is not None
+            }
+        except FileNotFoundError as error:
+            raise Refused(f"GRACE_RECORDED_COMPLETIONS names {path}, which does not exist") from error
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise Refused(f"{path} holds no recorded completions: expected {{'tasks': [{{'completions': […]}}]}}") from error
+        return cls(recordings)
+
+    def suits(self, brief: Brief) -> bool:
+        return brief.specification.entry_point in self._recordings
+
+    async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
+        """Yield what can be made of the first `wanted` completions, in their order."""
+        entry_point = brief.specification.entry_point
+        for rank, completion in enumerate(self._recordings[entry_point].completions[:wanted]):
+            code = extract_code(completion, entry_point)
+            if code:
+                yield Draft(code=code, generator=self.name, cost=float(rank))
+
+    async def tests(self, brief: Brief) -> Sequence[str]:
+        entry_point = brief.specification.entry_point
+        if entry_point not in self._recordings:
+            return []
+        text = "\n".join(self._recordings[entry_point].tests)
+        return list(dict.fromkeys(asserts_in(text, entry_point)))[:_MOST_TESTS]
+
+
+def _entry_point(completions: Sequence[str]) -> str | None:
+    """Return the function that every recording of a task defines: the last one of the prompt that they all repeat."""
+    named = [set(_DEFINITION.findall(completion)) for completion in completions]
+    if not named:
+        return None
+    shared = set.intersection(*named)
+    in_order = [name for name in _DEFINITION.findall(completions[0]) if name in shared]
+    return in_order[-1] if in_order else None

@@ -1,0 +1,62 @@
+"""The sandbox and the static tools, kept open while the service runs; nothing runs while one of them is missing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from grace_common.contract.errors import Unready
+
+from grace_code_gen.adapters.evaluator import Evaluation, Evaluator
+from grace_code_gen.adapters.sandbox import Sandbox, SandboxSettings
+from grace_code_gen.adapters.static_checks import StaticChecks
+from grace_code_gen.domain.report import EvaluationReport
+from grace_code_gen.domain.specification import Specification
+
+_LOOK_AGAIN_S = 2.0
+_log = structlog.get_logger(__name__)
+
+
+class OpenWorkbench:
+    """Implements `Workbench`. `run` keeps trying to open it; whoever needs it waits, so no task is lost meanwhile."""
+
+    def __init__(self, settings: SandboxSettings) -> None:
+        self._settings = settings
+        self._opened = asyncio.Event()
+        self._evaluator: Evaluator | None = None
+        self._missing = "the sandbox is being opened"
+
+    async def run(self) -> None:
+        """Open the sandbox and hold it until cancelled; while a layer is missing, look again every now and then."""
+        with StaticChecks() as checks:
+            while True:
+                try:
+                    async with Sandbox(self._settings) as sandbox:
+                        self._evaluator = Evaluator(sandbox, checks)
+                        self._opened.set()
+                        _log.info("sandbox_open", layers=str(sandbox.layers))
+                        await asyncio.Event().wait()  # until cancelled
+                except Unready as error:
+                    if str(error) != self._missing:
+                        _log.error("sandbox_missing", what=str(error))
+                    self._missing = str(error)
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+                finally:
+                    self._opened.clear()
+                    self._evaluator = None
+
+    async def check(self) -> None:
+        """Raise Unready while the sandbox is not open."""
+        if self._evaluator is None:
+            raise Unready(self._missing)
+
+    async def evaluate(
+        self,
+        specification: Specification,
+        candidates: Sequence[str],
+        on_report: Callable[[int, EvaluationReport], Awaitable[None]] | None = None,
+        generated_tests: Sequence[str] = (),
+    ) -> Evaluation:
+        await self._opened.wait()
+        if self._evaluator is None:
+            raise Unready(self._missing)
+        return await self._evaluator.evaluate(specification, candidates, on_report, generated_tests)

@@ -1,0 +1,44 @@
+"""What a generator is told, and what it hands back."""
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from grace_code_gen.domain.specification import Specification
+
+MAX_CODE: int = 16_000  # characters: what a candidate event carries
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """One round's task for a generator.
+
+    guidance  what people said, oldest first
+    lessons   what memory holds on tasks like this one
+    evidence  how earlier candidates of this round failed, in words; empty in the first try
+    hints     productions of the synthesis grammar that a known concept asks for
+    """
+
+    specification: Specification
+    approach: str = ""
+    guidance: tuple[str, ...] = ()
+    lessons: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    hints: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One candidate's code before it is examined; `cost` is the generator's own ranking, lower is simpler."""
+
+    code: str
+    generator: str
+    cost: float
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.code.encode()).hexdigest()
+
+    def candidate_id(self, round_id: UUID) -> UUID:
+        """Return an id that a repeated round repeats for the same code."""
+        return uuid5(round_id, self.sha256)
