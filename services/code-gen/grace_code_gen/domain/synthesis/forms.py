@@ -151,3 +151,22 @@ _FILTERED: Final = (
 )
 
 FORMS: Final[tuple[Form, ...]] = _TESTS + _MAPS + _FILTERED
+
+_WITH_DEFAULT: Final = ("first_where", "maximum_where", "minimum_where", "maximum_of_where", "minimum_of_where",
+                        "maximum_by", "minimum_by", "maximum_of", "minimum_of")  # fmt: skip
+
+
+def forms_with_default(literal: str, value: Value) -> list[Form]:
+    """Return the forms that pick one element, each giving a stated value where there is none to pick."""
+    return [_with_default(form, literal, value) for form in FORMS if form.name in _WITH_DEFAULT]
+
+
+def _with_default(form: Form, literal: str, value: Value) -> Form:
+    def apply(elements: Value, body: Value, kept: Value) -> Value:
+        chosen = any(kept) if form.kind != "map" else bool(elements)
+        return form.apply(elements, body, kept) if chosen else value
+
+    before, inside = form.template[:-1].split("(", 1)
+    generator = inside if form.name.endswith("_by") else f"({inside})"
+    default = literal if form.name == "first_where" else f"default={literal}"
+    return Form(f"{form.name}_or", form.kind, form.result, apply, f"{before}({generator}, {default})")

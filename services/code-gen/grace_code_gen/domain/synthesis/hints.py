@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from .types import Type, Value, freeze, type_of
@@ -61,11 +62,66 @@ def written(value: object) -> str:
     return repr(value)
 
 
-def outcomes(expected: Iterable[object]) -> list[object]:
-    """Return the strings and numbers that stand for an outcome: whole results that are few among the examples."""
+def outcomes(expected: Iterable[object], requirements: str) -> list[object]:
+    """Return None and the strings that name an outcome: whole results that recur, or that the request quotes.
+
+    Any other result is computed from the arguments; offered as a constant it would only be learnt by heart.
+    """
     values = list(expected)
-    distinct = {repr(value): value for value in values if value is None or isinstance(value, str | int | float)}
-    texts = [value for value in distinct.values() if isinstance(value, str)]
-    if len(texts) > 4 or any(len(text) > 24 for text in texts):
-        return [value for value in distinct.values() if value is None]
-    return [value for value in distinct.values() if value is None or isinstance(value, str)]
+    texts = [value for value in values if isinstance(value, str)]
+    named = [text for text in dict.fromkeys(texts) if text and (texts.count(text) > 1 or text in literals(requirements))]
+    return [*named, *([None] if None in values else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class StatedCase:
+    """A case that the prose singles out: where `guard` holds, return `literal`.
+
+    guard    "empty" for an empty argument, or ("<", parameter, parameter)
+    """
+
+    guard: tuple[str, ...]
+    literal: str
+
+
+_RETURNED: Final = re.compile(
+    r"\breturn(?:s|ing)?\s+(?:the (?:string|value|number|integer)\s+)?"
+    r"[`'\"]?(?P<value>None|True|False|-?\d+|an? empty (?:list|array|string|dict\w*)|\[\])(?![\w.]*\w)",
+    re.IGNORECASE,
+)
+_SENTENCES: Final = re.compile(r"(?<=[.!?;])\s+|\n")
+_LITERALS: Final = {"none": "None", "true": "True", "false": "False", "[]": "[]"}
+_COMPARISON: Final = re.compile(r"\bif `?(\w+)`? is (greater|larger|more|bigger|less|smaller|lower) than `?(\w+)`?", re.IGNORECASE)
+
+
+def _literal(stated: str) -> str:
+    lowered = stated.lower()
+    if "empty" in lowered:
+        return '""' if "string" in lowered else "{}" if "dict" in lowered else "[]"
+    return _LITERALS.get(lowered, stated)
+
+
+def fallbacks(requirements: str) -> list[str]:
+    """Return the literals that the prose says are returned in some case: `-1` of "if there is none, return -1"."""
+    return list(dict.fromkeys(_literal(match.group("value")) for match in _RETURNED.finditer(requirements)))
+
+
+def stated_cases(requirements: str, parameters: Iterable[str]) -> list[StatedCase]:
+    """Return the cases that a sentence states with both their condition and what is returned."""
+    names = set(parameters)
+    cases: list[StatedCase] = []
+    for sentence in _SENTENCES.split(requirements):
+        returned = _RETURNED.search(sentence)
+        if returned is None:
+            continue
+        literal = _literal(returned.group("value"))
+        compared = _COMPARISON.search(sentence)
+        if compared and {compared.group(1), compared.group(3)} <= names:
+            left, word, right = compared.groups()
+            larger = word.lower() in {"greater", "larger", "more", "bigger"}
+            cases.append(StatedCase(("<", right, left) if larger else ("<", left, right), literal))
+        elif re.search(r"\bempty\b(?! (list|array|string|dict))", sentence.replace(returned.group(), " ")) or re.search(
+            r"\b(if|when|for|case|is)\b.*\bempty\b", sentence.replace(returned.group(), " "), re.IGNORECASE
+        ):
+            cases.append(StatedCase(("empty",), literal))
+    return cases

@@ -10,8 +10,8 @@ from typing import Final
 
 from .types import Value
 
-_LARGEST = 10**12  # trial division stays below a million steps
-_LONGEST = 2_000
+_LARGEST: Final = 10**8  # trial division stays below ten thousand steps
+_MOST_ITEMS: Final = 4_000  # of all the parts that a list is cut into
 
 TEXTS: Final[dict[str, str]] = {
     "is_prime": """\
@@ -44,15 +44,21 @@ def fibonacci(index):
         current, following = following, current + following
     return current
 """,
+    "digits": """\
+def digits(number):
+    return [int(digit) for digit in str(abs(number))]
+""",
     "signed_digits": """\
 def signed_digits(number):
-    digits = [int(digit) for digit in str(abs(number))]
+    result = [int(digit) for digit in str(abs(number))]
     if number < 0:
-        digits[0] = -digits[0]
-    return digits
+        result[0] = -result[0]
+    return result
 """,
     "to_base": """\
 def to_base(number, base):
+    if number < 0 or base < 2:
+        raise ValueError("number or base out of range")
     digits = ""
     while number:
         digits = str(number % base) + digits
@@ -203,7 +209,7 @@ def _prime_factors(number: int) -> tuple[int, ...]:
 
 
 def _divisors(number: int) -> tuple[int, ...]:
-    if number > 20_000:
+    if number > 10_000:
         raise ValueError("too large to evaluate")
     return tuple(divisor for divisor in range(1, number + 1) if number % divisor == 0)
 
@@ -217,14 +223,18 @@ def _fibonacci(index: int) -> int:
     return current
 
 
+def _digits(number: int) -> tuple[int, ...]:
+    return tuple(map(int, str(abs(number))))
+
+
 def _signed_digits(number: int) -> tuple[int, ...]:
-    digits = tuple(int(digit) for digit in str(abs(number)))
+    digits = _digits(number)
     return (-digits[0], *digits[1:]) if number < 0 else digits
 
 
 def _to_base(number: int, base: int) -> str:
-    if base < 2 or number < 0:
-        raise ValueError("no such base or number")
+    if base < 2 or number < 0 or number.bit_length() > 256:
+        raise ValueError("number or base out of range")
     digits = ""
     while number:
         digits = str(number % base) + digits
@@ -312,7 +322,7 @@ def _chunks(items: Value, size: int) -> tuple[Value, ...]:
 
 
 def _windows(items: Value, size: int) -> tuple[Value, ...]:
-    if not 0 <= size <= len(items) + 1:
+    if not 0 <= size <= len(items) + 1 or size * len(items) > _MOST_ITEMS:
         raise ValueError("no such window")
     return tuple(items[start : start + size] for start in range(len(items) - size + 1))
 
@@ -351,6 +361,7 @@ CALLS: Final[dict[str, Callable[..., Value]]] = {
     "prime_factors": _prime_factors,
     "divisors": _divisors,
     "fibonacci": _fibonacci,
+    "digits": _digits,
     "signed_digits": _signed_digits,
     "to_base": _to_base,
     "depths": _depths,

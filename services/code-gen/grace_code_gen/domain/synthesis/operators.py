@@ -62,15 +62,7 @@ def _unsigned(number: int) -> int:
     return number
 
 
-def _digits(number: int) -> tuple[int, ...]:
-    return tuple(map(int, str(abs(number))))
-
-
 def _product(values: Value) -> Value:
-    return _multiply_all(values)
-
-
-def _multiply_all(values: Value) -> Value:
     result: Value = 1
     for value in values:
         result = _multiply(result, value)
@@ -185,12 +177,12 @@ _NUMBERS: Final = (
     _call("larger", ("ordered", "ordered"), "ordered", max, "max({0}, {1})", swaps=True),
     _call("round", ("float",), "int", round, "round({0})"),
     _call("round_to", ("float", "int"), "float", round, "round({0}, {1})"),
-    _call("truncate", ("float",), "int", int, "int({0})"),
+    _call("truncate", ("float",), "int", lambda x: _product((int(x),)), "int({0})"),
     _call("to_float", ("int",), "float", float, "float({0})"),
     _call("ceiling", ("float",), "int", math.ceil, "math.ceil({0})", imports=("import math",)),
     _call("floor", ("float",), "int", math.floor, "math.floor({0})", imports=("import math",)),
     _call("gcd", ("int", "int"), "int", math.gcd, "math.gcd({0}, {1})", imports=("import math",), swaps=True),
-    _call("lcm", ("int", "int"), "int", math.lcm, "math.lcm({0}, {1})", imports=("import math",), swaps=True),
+    _call("lcm", ("int", "int"), "int", lambda a, b: _product((math.lcm(a, b),)), "math.lcm({0}, {1})", imports=("import math",), swaps=True),
     _call("integer_root", ("int",), "int", math.isqrt, "math.isqrt({0})", imports=("import math",)),
     _call("factorial", ("int",), "int", _factorial, "math.factorial({0})", imports=("import math",)),
     _call("choose", ("int", "int"), "int", lambda n, k: math.comb(n if n < 200 else -1, k), "math.comb({0}, {1})",
@@ -202,7 +194,6 @@ _NUMBERS: Final = (
     _call("binary_digits", ("int",), "str", lambda n: format(n, "b"), 'format({0}, "b")'),
     _call("hexadecimal", ("int",), "str", lambda n: format(n, "x"), 'format({0}, "x")'),
     _call("octal", ("int",), "str", lambda n: format(n, "o"), 'format({0}, "o")'),
-    _call("digits", ("int",), "list[int]", _digits, "[int(digit) for digit in str(abs({0}))]"),
     _call("character", ("int",), "char", chr, "chr({0})"),
     _call("is_even", ("int",), "bool", lambda n: n % 2 == 0, "{0} % 2 == 0", slots=(MULTIPLY,), level=COMPARE),
     _call("is_odd", ("int",), "bool", lambda n: n % 2 == 1, "{0} % 2 == 1", slots=(MULTIPLY,), level=COMPARE),
@@ -391,6 +382,7 @@ _INNER: Final = (
     _inner("prime_factors", ("int",), "list[int]"),
     _inner("divisors", ("int",), "list[int]"),
     _inner("fibonacci", ("int",), "int"),
+    _inner("digits", ("int",), "list[int]"),
     _inner("signed_digits", ("int",), "list[int]"),
     _inner("to_base", ("int", "int"), "str"),
     _inner("depths", ("str",), "list[int]"),

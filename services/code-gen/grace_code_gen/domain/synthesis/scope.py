@@ -18,7 +18,9 @@ from .types import Type, Value, depth, element, match, split, substitute
 from .weights import Weights
 
 _DEEPEST: Final = 2  # scopes within scopes
+_DEAREST_SOURCE: Final = 9  # bits a term may cost to be iterated over
 _LIFTED: Final = 4  # bits an outer term may cost to be used in an inner scope
+_TICKS_PER_LOOK: Final = 2_000  # values computed between two looks at the clock
 _CELLS_PER_TERM: Final = 24  # what a term weighs besides its values, in pointers
 _NAMES: Final = {"int": "xnmk", "float": "xyz", "char": "cdch", "str": "swt", "bool": "bpq"}
 
@@ -47,11 +49,13 @@ class Budget:
         if self.cells < 0:
             raise Exhausted
 
-    def tick(self) -> None:
-        """Look at the clock now and then; raise Exhausted when the time is up."""
-        self._ticks += 1
-        if self._ticks & 127 == 0 and self.clock() > self.deadline:
-            raise Exhausted
+    def tick(self, values: int) -> None:
+        """Account for the evaluation of a term; raise Exhausted when a look at the clock says that the time is up."""
+        self._ticks += values + 4
+        if self._ticks > _TICKS_PER_LOOK:
+            self._ticks = 0
+            if self.clock() > self.deadline:
+                raise Exhausted
 
 
 @dataclass(slots=True)
@@ -109,6 +113,7 @@ class Scope:
         self.bank: list[dict[Type, list[Term]]] = [{}]
         self.seen: dict[Type, set[tuple[Value, ...]]] = defaultdict(set)
         self.sources: list[tuple[Term, Scope]] = []
+        self._unopened: list[Term] = []
         self._shapes: dict[tuple[str, tuple[Type, ...]], Type | None] = {}
         self.filling: dict[Type, list[Term]] = {}
         for variable in variables:
@@ -139,11 +144,10 @@ class Scope:
                 self._apply_three(operator, cost, rest)
         self._bind(cost)
         self.bank.append(self.filling)
-        if self.level < _DEEPEST:
+        if self.level < _DEEPEST and cost <= _DEAREST_SOURCE:
             for type_, terms in self.filling.items():
                 if element(type_) is not None:
-                    for term in terms:
-                        self._open(term)
+                    self._unopened.extend(terms)
 
     def at(self, cost: int) -> dict[Type, list[Term]]:
         """Return the terms of exactly the given cost, by type."""
@@ -210,7 +214,7 @@ class Scope:
             for term in terms:
                 if term.constant or not (term.local or self.outer is None):
                     continue
-                self.grammar.budget.tick()
+                self.grammar.budget.tick(self.size)
                 partial = term.partial
                 try:
                     if partial:
@@ -248,7 +252,7 @@ class Scope:
                                     continue
                             elif not (left.local or right.local):
                                 continue
-                            tick()
+                            tick(self.size)
                             partial = left.partial or right.partial
                             try:
                                 if partial:
@@ -267,10 +271,19 @@ class Scope:
             for kids, result in self._triples(operator, costs):
                 if not self._useful(kids):
                     continue
-                self.grammar.budget.tick()
-                slowly = self._slowly(operator, kids)
-                if slowly is not None and slowly not in self.seen[result]:
-                    self._keep(Term(operator, kids, result, cost, slowly, partial=UNDEFINED in slowly))
+                self.grammar.budget.tick(self.size)
+                partial = any(kid.partial for kid in kids)
+                try:
+                    if partial:
+                        raise ValueError
+                    values = tuple(map(operator.apply, *(kid.values for kid in kids)))
+                except FAILURES:
+                    slowly = self._slowly(operator, kids)
+                    if slowly is None:
+                        continue
+                    values, partial = slowly, UNDEFINED in slowly
+                if values not in self.seen[result]:
+                    self._keep(Term(operator, kids, result, cost, values, partial=partial))
 
     def _triples(self, operator: Operator, costs: tuple[int, int, int]) -> Iterator[tuple[tuple[Term, ...], Type]]:
         first, second, third = (self.bank[cost] for cost in costs)
@@ -312,6 +325,10 @@ class Scope:
             return  # the order of a set is nothing to build on
         if self.outer is not None and not source.local:
             return
+        if None in source.values:  # a form's stated default
+            return
+        if sum(len(value) for value in source.values if value is not UNDEFINED) > self.grammar.environments:
+            return
         elements: list[Value] = []
         spans: list[tuple[int, int]] = []
         for value in source.values:
@@ -319,8 +336,6 @@ class Scope:
             if value is not UNDEFINED:
                 elements.extend(value)
             spans.append((start, len(elements)))
-            if len(elements) > self.grammar.environments:
-                return
         if not elements:
             return
         parts = split(source.type)[1] if source.type.startswith("pairs") else (inner_type,)
@@ -345,6 +360,9 @@ class Scope:
 
     def _bind(self, cost: int) -> None:
         """Build the forms of the given cost."""
+        affordable = cost - self.grammar.forms[0][0] - 1
+        while self._unopened and self._unopened[0].cost <= affordable:
+            self._open(self._unopened.pop(0))
         for source, scope in self.sources:
             for price, form in self.grammar.forms:
                 rest = cost - price - source.cost
@@ -385,7 +403,7 @@ class Scope:
     def _make(
         self, form: Form, source: Term, scope: "Scope", parts: tuple[Term, ...], result: Type, cost: int
     ) -> None:
-        self.grammar.budget.tick()
+        self.grammar.budget.tick(self.size)
         if any(part.partial for part in parts) and form.kind == "test":
             return
         body = parts[0].values if form.kind != "test" else None

@@ -9,17 +9,19 @@ from grace_common.contract.errors import Refused
 
 from .conditionals import Branches
 from .goal import Goal
-from .hints import constant, constant_type, literals, outcomes, request_text, written
+from .hints import StatedCase, constant, constant_type, fallbacks, literals, outcomes, request_text, stated_cases, written
 from .model import Program, Specification
+from .forms import forms_with_default
 from .probes import probes
+from .recurrences import recurrences
 from .rendering import function_source
 from .scope import Budget, Exhausted, Grammar, Scope
 from .solutions import Solution
-from .terms import Leaf, Operator, Term, Form
+from .terms import FAILURES, UNDEFINED, Form, Leaf, Operator, Term
 from .types import Type, Value, annotated, freeze, join, joined, settle, type_of
 from .weights import Hint, Weights
 
-PROBES = 4  # more tell more programs apart, and slow every term down
+PROBES = 6  # more tell more programs apart, and slow every term down
 HIGHEST_COST = 40
 CELLS = 40_000_000  # pointers kept in all scopes: about 400 MB
 
@@ -96,8 +98,10 @@ class _Search:
             for example in spec.examples
         ]
         self.examples = len(inputs)
-        environments = [*inputs, *probes(inputs, PROBES)] if self.parameters.names else inputs
+        environments = [*inputs, *probes(inputs, self.parameters.types, PROBES)] if self.parameters.names else inputs
+        self.environments = environments
         self.top = self._top_scope(environments, budget)
+        self.stated = [pair for pair in map(self._stated, stated_cases(spec.requirements, self.parameters.names)) if pair]
         self.branches = Branches(self.goal, self.weights)
         self._queue: list[tuple[int, int, Solution]] = []
         self._known: set[tuple[Value, ...]] = set()
@@ -110,7 +114,12 @@ class _Search:
             for name, type_, column in zip(self.parameters.names, self.parameters.types, columns, strict=True)
         ]
         taken = "".join(name for name in self.parameters.names if len(name) == 1)
-        scope = Scope(Grammar(self.weights, budget), len(environments), variables, taken=taken)
+        grammar = Grammar(self.weights, budget)
+        for literal in fallbacks(self.spec.requirements):
+            value = constant(literal)[2]
+            grammar.forms += [(self.weights.cost(form.name), form) for form in forms_with_default(literal, value)]
+        grammar.forms.sort(key=lambda pair: pair[0])
+        scope = Scope(grammar, len(environments), variables, taken=taken)
         for text, type_, value, cost in self._constants():
             leaf = Term(Leaf(text), (), type_, cost, (value,) * len(environments), constant=True)
             scope.leaves[cost].append(leaf)
@@ -124,7 +133,7 @@ class _Search:
                 chosen[text] = (type_, value, cost)
 
         weights = self.weights
-        for literal, kind in (("0", "common"), ("1", "common"), ("2", "common"), ("-1", "rare"), ("10", "rare")):
+        for literal, kind in (("0", "common"), ("1", "common"), ("2", "common"), ("-1", "rare"), ("3", "rare"), ("4", "rare"), ("10", "rare")):
             add(*constant(literal), weights.cost(f"constant.{kind}"))
         if "str" in " ".join((*self.parameters.types, self.goal.type)):
             for literal in ('""', '" "'):
@@ -137,7 +146,10 @@ class _Search:
             type_ = constant_type(value)
             add(written(value), type_, value, weights.cost("constant.request"))
             self.request_constants.add(written(value))
-        for value in outcomes(example.expected for example in self.spec.examples):
+        for literal in fallbacks(self.spec.requirements):
+            if literal not in {"[]", "{}"}:
+                add(*constant(literal), weights.cost("constant.outcome"))
+        for value in outcomes((example.expected for example in self.spec.examples), self.spec.requirements):
             add(written(value), constant_type(value), value, weights.cost("constant.outcome"))
         if set(self.goal.types) & {"bool"}:
             add("True", "bool", True, weights.cost("constant.common"))
@@ -146,6 +158,45 @@ class _Search:
             add("[]", settle(self.goal.type) if self.goal.type.startswith("list") else "list[int]", (), 2)
         return [(text, *rest) for text, rest in chosen.items()]
 
+    def _stated(self, case: StatedCase) -> tuple[Term, Term] | None:
+        """Return guard and result of a case that the prose states, where they can be said of the parameters."""
+        variables = {variable.render(): variable for variable in self.top.variables}
+        size = self.top.size
+        operators = {operator.name: operator for _, operator in self.top.grammar.operators}
+        if case.guard[0] == "<":
+            kids = tuple(variables[name] for name in case.guard[1:])
+            operator = operators["less"]
+        else:
+            sequences = [variable for variable in self.top.variables if variable.type.startswith(("list", "str"))]
+            if not sequences:
+                return None
+            kids = (sequences[0],)
+            operator = operators["is_empty" if kids[0].type.startswith("list") else "is_empty_text"]
+        try:
+            values = tuple(operator.apply(*operands) for operands in zip(*(kid.values for kid in kids), strict=True))
+        except FAILURES:
+            return None
+        text, type_, value = constant(case.literal)
+        guard = Term(operator, kids, "bool", 1, values)
+        return guard, Term(Leaf(text), (), type_, 1, (value,) * size, constant=True)
+
+    def _recur(self) -> None:
+        """Offer the recurrences that give the expected values."""
+        if self.parameters.types != ("int",) or any(type_ != "int" for type_ in self.goal.types):
+            return
+        numbers = [environment[0] for environment in self.environments]
+        price = self.weights.cost("recurrence")
+        found = recurrences(
+            self.top.grammar, self.parameters.names[0], numbers[: self.examples], self.goal.values
+        )
+        try:
+            for recurrence, cost, run in found:
+                values = tuple(recurrence.value(number, run) for number in numbers)
+                terms = (recurrence.step, self.top.variables[0])
+                self._offer(Solution(terms[::-1], cost + price, values, tuple(recurrence.statements())))
+        except Exhausted:
+            return
+
     def programs(self, limit: int) -> Iterator[Program]:
         """Yield the programs."""
         patience = self.weights.cost("patience")
@@ -153,12 +204,13 @@ class _Search:
         count = 0
         exhausted = False
         cost = 1
+        self._recur()
         while not exhausted and cost <= HIGHEST_COST:
             try:
                 self.top.advance(cost)
-            except Exhausted:
+            except (Exhausted, MemoryError):
                 exhausted = True
-            self._gather(self.top.at(cost) or self.top.filling)
+            self._gather(self.top.at(cost) or self.top.filling, cost)
             while self._queue and (exhausted or self._queue[0][0] <= cost):
                 _, _, solution = heappop(self._queue)
                 yield self._program(solution)
@@ -174,7 +226,7 @@ class _Search:
             yield self._program(heappop(self._queue)[2])
             count += 1
 
-    def _gather(self, level: dict[Type, list[Term]]) -> None:
+    def _gather(self, level: dict[Type, list[Term]], cost: int) -> None:
         for terms in level.values():
             for term in terms:
                 mask = self.goal.mask(term)
@@ -182,17 +234,37 @@ class _Search:
                     self._offer(Solution.expression(term))
                 elif mask:
                     self.branches.term(term, mask)
+        if cost == 1:
+            for guard, result in self.stated:
+                self.branches.guard(guard)
+                mask = self.goal.mask(result)
+                if mask:
+                    self.branches.term(result, mask)
         for guard in level.get("bool", ()):
             self.branches.guard(guard)
         for solution in self.branches.joined():
             self._offer(solution)
 
     def _offer(self, solution: Solution) -> None:
+        """Queue a solution, behind the cases that the prose states where the examples do not show them."""
+        for guard, result in self.stated:
+            shown = any(guard.values[: self.examples])
+            if not shown and not self._provides(solution, result):
+                solution = Solution.branching(guard, result, solution, 0)
         if solution.values in self._known:
             return
         self._known.add(solution.values)
         self._order += 1
         heappush(self._queue, (solution.cost + self._penalty(solution), self._order, solution))
+
+    @staticmethod
+    def _provides(solution: Solution, result: Term) -> bool:
+        """Say whether the solution returns the stated result already, as a constant or as a form's default."""
+        nodes = [node for term in solution.terms for node in term.nodes()]
+        literal = result.render()
+        return any(
+            node.head.text == literal if isinstance(node.head, Leaf) else node.head.name.endswith("_or") for node in nodes
+        )
 
     def _penalty(self, solution: Solution) -> int:
         """Return the bits by which a program is less credible than its productions say."""
@@ -203,6 +275,7 @@ class _Search:
         for hint in self.spoken:
             if hint.expects and not self._follows(hint, used, leaves):
                 penalty += hint.expects
+        penalty += self.weights.cost("penalty.undefined") * solution.values.count(UNDEFINED)
         unused = self.request_constants - leaves
         return penalty + self.weights.cost("penalty.request_constant") * min(len(unused), 3)
 

@@ -12,11 +12,13 @@ class Solution:
 
     terms   guard, result, guard, result, …, result
     values  its results in every environment: equal values, equal meaning as far as anyone can tell
+    loop    the lines that stand for the last result where it is no expression
     """
 
     terms: tuple[Term, ...]
     cost: int
     values: tuple[Value, ...]
+    loop: tuple[str, ...] = ()
 
     @classmethod
     def expression(cls, term: Term) -> "Solution":
@@ -30,12 +32,13 @@ class Solution:
             UNDEFINED if test is UNDEFINED else (result if test else rest)
             for test, result, rest in zip(guard.values, then.values, otherwise.values, strict=True)
         )
-        return cls((guard, then, *otherwise.terms), guard.cost + then.cost + otherwise.cost + price, values)
+        cost = guard.cost + then.cost + otherwise.cost + price
+        return cls((guard, then, *otherwise.terms), cost, values, otherwise.loop)
 
     def statements(self) -> list[str]:
         """Return the lines of the body."""
         lines: list[str] = []
-        *branches, last = self.terms
+        branches = self.terms[: -2 if self.loop else -1]  # a loop rests on two terms, an expression is one
         for guard, result in zip(branches[::2], branches[1::2], strict=True):
             lines += [f"if {guard.render()}:", f"    return {result.render()}"]
-        return [*lines, f"return {last.render()}"]
+        return [*lines, *(self.loop or (f"return {self.terms[-1].render()}",))]
