@@ -46,7 +46,9 @@ def find_bubblewrap(name: str = "bwrap") -> str:
     return path
 
 
-def find_interpreter(prefix: Path = Path(sys.base_prefix), root: bool = os.geteuid() == 0) -> Interpreter:
+def find_interpreter(
+    prefix: Path = Path(sys.base_prefix), root: bool = os.geteuid() == 0, system: Path = SYSTEM_PYTHON
+) -> Interpreter:
     """Return the Python to run inside: Grace's own where the sandbox's user can read it, else a way around.
 
     Run as root, Grace's Python may lie below a folder closed to everybody else (a pyenv in /root); root can mount it
@@ -59,9 +61,8 @@ def find_interpreter(prefix: Path = Path(sys.base_prefix), root: bool = os.geteu
             return Interpreter(executable, prefix)
         if shutil.which("unshare") and shutil.which("setpriv") and _may_mount():
             return Interpreter(executable, prefix, hidden=True)
-    found = _version(SYSTEM_PYTHON)
-    if found >= MINIMUM_PYTHON:
-        return Interpreter(SYSTEM_PYTHON.resolve(), Path("/usr"))
+    if version_of(system) >= MINIMUM_PYTHON:
+        return Interpreter(system.resolve(), Path("/usr"))
     raise Unready(f"the sandbox's user can read neither {prefix} nor a Python of 3.11; type: apt-get install python3")
 
 
@@ -73,7 +74,8 @@ def _may_mount() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
 
-def _version(python: Path) -> tuple[int, ...]:
+def version_of(python: Path) -> tuple[int, ...]:
+    """Return major and minor version of a Python, () when it does not run."""
     try:
         text = subprocess.run([str(python), "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:

@@ -105,7 +105,9 @@ def _require(tagged: Tagged, depth: int) -> None:
                 raise ValueError("a dict's entry is a key and a value")
             _require(pair[0], depth - 1)
             _require(pair[1], depth - 1)
-    elif tag in _SCALARS and len(rest) == _SCALARS[tag] and all(type(item) is str for item in rest):
+    elif (
+        type(tag) is str and tag in _SCALARS and len(rest) == _SCALARS[tag] and all(type(item) is str for item in rest)
+    ):
         if tag != "o":
             decode(tagged)
     else:
@@ -139,7 +141,7 @@ def decode(tagged: Tagged) -> Any:
         case "g":
             return iter([decode(item) for item in rest])
         case _:
-            raise ValueError(f"a value of type {rest[0] if rest else tag!r} cannot be handed over")
+            raise ValueError(f"a value of type {rest[0] if rest else tag} cannot be handed over")
 
 
 def _hashable(tagged: Tagged) -> Any:
