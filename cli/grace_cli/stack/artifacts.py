@@ -118,6 +118,10 @@ class ArtifactCache:
         self._reporter = reporter
         self._fetch = fetch
 
+    def say(self, line: str) -> None:
+        """Tell what is going on to whoever waits."""
+        self._reporter.say(line)
+
     def make_folder(self) -> None:
         """Make the cache's folder; CliError when that is not allowed."""
         try:

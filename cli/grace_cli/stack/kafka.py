@@ -24,6 +24,7 @@ CLEANER_BYTES: Final = 4 * 1024 * 1024
 
 LOGGING: Final = """\
 status = warn
+shutdownHook = disable
 appender.out.type = Console
 appender.out.name = out
 appender.out.layout.type = PatternLayout
@@ -41,6 +42,7 @@ class KafkaServer:
 
     password        of the principal `admin`, the only super user
     advertised_port the port clients are told to connect to, where a proxy stands before the broker
+    java_options    for the virtual machine, besides those every broker gets
     listen_address  loopback, except in a container whose port is published on the host's loopback
     """
 
@@ -52,6 +54,7 @@ class KafkaServer:
     password: str = field(repr=False)
     advertised_port: int | None = None
     listen_address: str = LOOPBACK
+    java_options: Sequence[str] = ()
 
     @property
     def bootstrap(self) -> str:
@@ -78,6 +81,7 @@ class KafkaServer:
         return Command(
             argv=[
                 str(self.java),
+                *self.java_options,
                 "-Xms96m",
                 "-Xmx384m",
                 "-XX:+UseSerialGC",
@@ -134,7 +138,7 @@ class KafkaServer:
         # The password goes in by a file that only its owner reads: the Java launcher expands "@file", so that
         # the list of processes does not show it.
         arguments = (
-            "-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            " ".join(("-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1", *self.java_options)),
             f'-cp "{self._class_path()}"',
             f"kafka.tools.StorageTool format --standalone --cluster-id={cluster}",
             f'-c "{self.folder / "server.properties"}"',

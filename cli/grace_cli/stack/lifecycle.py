@@ -14,9 +14,10 @@ from typing import Final, NoReturn
 import psutil
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.stack.artifacts import ArtifactCache, kafka_artifacts
-from grace_cli.stack.embedded import last_lines
+from grace_cli.stack.artifacts import ArtifactCache
+from grace_cli.stack.child import last_lines
 from grace_cli.stack.home import Home, write_secret
+from grace_cli.stack.kafka_programs import kafka_programs
 from grace_cli.stack.plan import StackPlan, default_plan
 from grace_cli.stack.postgres import postgres_programs
 from grace_cli.stack.progress import MIB, Reporter
@@ -102,7 +103,7 @@ def fetch(home: Home, environ: Mapping[str, str], reporter: Reporter) -> None:
     """Bring the programs of the local servers, with progress; nothing for servers that exist elsewhere."""
     cache = ArtifactCache(home.cache, reporter)
     if not environ.get("GRACE_KAFKA_BOOTSTRAP"):
-        cache.jars("Kafka", kafka_artifacts())
+        kafka_programs(cache)
     if not environ.get("GRACE_DATABASE_URL"):
         postgres_programs(cache)
 

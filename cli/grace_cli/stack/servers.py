@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.accounts import reachable_folder, server_account
-from grace_cli.stack.artifacts import ArtifactCache, kafka_artifacts
+from grace_cli.stack.artifacts import ArtifactCache
 from grace_cli.stack.command import Command
 from grace_cli.stack.credentials import passwords
 from grace_cli.stack.home import Home
 from grace_cli.stack.kafka import ADMIN as KAFKA_ADMIN
-from grace_cli.stack.kafka import ClientConfig, KafkaServer, java_program
+from grace_cli.stack.kafka import ClientConfig, KafkaServer
+from grace_cli.stack.kafka_programs import kafka_programs
 from grace_cli.stack.ports import LOOPBACK, Ports
 from grace_cli.stack.postgres import PostgresServer, postgres_programs
 
@@ -83,10 +84,12 @@ def kafka_of(home: Home, cache: ArtifactCache, ports: Ports, environ: Mapping[st
     """
     if bootstrap := environ.get("GRACE_KAFKA_BOOTSTRAP"):
         return _existing_kafka(bootstrap, environ)
+    programs = kafka_programs(cache)
     server = KafkaServer(
         folder=home.root / "kafka",
-        jars=cache.jars("Kafka", kafka_artifacts()),
-        java=java_program(),
+        jars=programs.jars,
+        java=programs.java,
+        java_options=programs.options,
         port=ports.take("kafka", KAFKA_PORT),
         controller_port=ports.take("kafka-controller", CONTROLLER_PORT),
         password=passwords(home, KAFKA_ADMIN).kafka,

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.home import Home, find_home
-from grace_cli.stack.lifecycle import down, follow, living, purge, running_status, start_in_foreground, up
+from grace_cli.stack.lifecycle import down, follow, living, purge, running_status, sentence, start_in_foreground, up
 from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan
 from grace_cli.stack.progress import Silent
 from grace_cli.stack.status import ChildStatus, StackStatus, State
@@ -63,6 +62,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.up()
     yield stack
     down(stack.home)
+    purge(stack.home)
 
 
 def mode(path: Path) -> int:
@@ -111,7 +111,7 @@ def test_no_password_is_on_any_command_line(stack: Stack) -> None:
 
 
 def test_secret_files_are_for_their_owner_alone(stack: Stack) -> None:
-    files = [path for path in stack.home.credentials.iterdir()] + [stack.home.plan]
+    files = [*stack.home.credentials.iterdir(), stack.home.plan]
     assert {mode(path) for path in files} == {0o600}
     assert mode(stack.home.identity("gateway")) == 0o700
     assert mode(stack.home.state("gateway") / "pepper") == 0o600
@@ -185,30 +185,20 @@ def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: P
     stack = Stack(tmp_path)
     failing = ServicePlan("consensus", (sys.executable, FAKE, "serve", str(tmp_path)), (sys.executable, FAKE, "fail"))
     plan = StackPlan((failing,))
+
+    def give_up(status: StackStatus) -> None:
+        """End the wait as its time limit would, once the failure is shown."""
+        child = next(child for child in status.children if child.name == "consensus")
+        if "again in" in child.detail:
+            raise CliError(sentence(child), code=Exit.NOT_READY)
+
     try:
-        with pytest.raises(CliError, match="consensus is preparing .*the reason is this") as raised:
-            seen: list[str] = []
-            up(
-                stack.home,
-                stack.environ,
-                Silent(),
-                plan,
-                timeout_s=PATIENCE_S,
-                watch=lambda status: stop_waiting_when(status, "consensus", "again in", seen),
-            )
-        assert raised.value.code is Exit.NOT_READY
+        with pytest.raises(CliError, match=r"consensus is preparing \(migrating its tables: the reason is this"):
+            up(stack.home, stack.environ, Silent(), plan, PATIENCE_S, give_up)
     finally:
         down(stack.home)
         purge(stack.home)
     assert not stack.home.root.exists()
-
-
-def stop_waiting_when(status: StackStatus, name: str, words: str, seen: list[str]) -> None:
-    """End the wait of `up` as its time limit would, once a child's detail has these words."""
-    child = next(child for child in status.children if child.name == name)
-    seen.append(child.detail)
-    if words in child.detail:
-        raise CliError(f"{name} is {child.state} ({child.detail})", code=Exit.NOT_READY)
 
 
 def test_a_folder_with_foreign_files_is_not_purged(tmp_path: Path) -> None:
