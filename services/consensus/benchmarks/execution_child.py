@@ -68,7 +68,7 @@ def run(job: dict[str, Any], emit: Any) -> None:
         return "loaded"
 
     call("load", CHECK_CPU_S, load)
-    function = namespace.get(job["entry_point"])
+    function: Any = namespace.get(job["entry_point"])
     for index, arguments in enumerate(job["calls"]):
         values = list(ast.literal_eval(arguments))
         call(f"call {index}", CALL_CPU_S, lambda values=values: canonical(function(*values)))

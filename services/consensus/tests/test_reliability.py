@@ -1,7 +1,5 @@
 """Voter reliability against the published example of Dawid and Skene, and against voters whose quality is known."""
 
-from itertools import product
-
 import pytest
 from grace_common.contract.errors import Refused
 from grace_consensus.domain.reliability import (
@@ -43,8 +41,61 @@ def test_the_published_error_rates_of_the_first_observer_are_found() -> None:
     assert [round(rates["2"][label], 2) for label in "1234"] == [0.07, 0.88, 0.05, 0.00]
 
 
-def test_the_published_posterior_of_the_doubtful_patients_is_found() -> None:
+def test_doubtful_patients_get_the_posterior_of_the_published_fit() -> None:
     posteriors = fit_confusion(anaesthetist_items(), "1234").posteriors
 
-    assert max(posteriors[0], key=lambda label: posteriors[0][label]) == "1"
-    assert {label: round(share, 2) for label, share in posteriors[2].items() if share > 0.005} == {"1": 0.0, "2": 1.0}
+    assert round(posteriors[6]["1"], 2) == 0.98
+    assert round(posteriors[34]["2"], 2) == 0.95
+    assert round(posteriors[37]["3"], 2) == 0.98
+
+
+def test_every_posterior_sums_to_one() -> None:
+    for posterior in fit_confusion(anaesthetist_items(), "1234", smoothing=1.0).posteriors:
+        assert abs(sum(posterior.values()) - 1) < 1e-9
+
+
+def test_a_vote_outside_the_classes_is_refused() -> None:
+    with pytest.raises(Refused, match="'9' is not one of the classes"):
+        fit_confusion([PastItem((PastVote("a", "9"),))], "12")
+
+
+def test_a_known_outcome_teaches_more_than_the_majority() -> None:
+    votes = (PastVote("lone", "x"), PastVote("b", "y"), PastVote("c", "y"))
+    items = [PastItem(votes, "x")] * 10
+
+    fit = fit_one_coin(items, prior_accuracy={"lone": 0.7, "b": 0.7, "c": 0.7}, prior_votes=4)
+
+    assert fit.accuracies["lone"] > 0.9
+    assert fit.accuracies["b"] < 0.25
+    assert fit.posteriors[0] == {"x": 1.0, "y": 0.0}
+
+
+def test_without_outcomes_the_voter_that_disagrees_with_the_others_is_found_unreliable() -> None:
+    items = [
+        PastItem((PastVote("a", right), PastVote("b", right), PastVote("c", right), PastVote("odd", wrong)))
+        for right, wrong in [("x", "y"), ("y", "x")] * 10
+    ]
+
+    fit = fit_one_coin(items, prior_accuracy=dict.fromkeys(["a", "b", "c", "odd"], 0.7), prior_votes=4)
+
+    assert fit.accuracies["odd"] < 0.2 < 0.9 < fit.accuracies["a"]
+
+
+def test_an_item_without_votes_is_even_between_its_options() -> None:
+    fit = fit_one_coin([PastItem((), options=("x", "y"))], prior_accuracy={}, prior_votes=4)
+
+    assert fit.posteriors == ({"x": 0.5, "y": 0.5},)
+    assert fit_confusion([PastItem(())], "12").marginals == {"1": 0.5, "2": 0.5}
+
+
+def test_voters_who_make_the_same_errors_are_found_correlated_and_independent_ones_are_not() -> None:
+    items = []
+    for n in range(40):
+        parrot = "x" if n % 2 else "y"
+        other = "x" if n % 4 < 2 else "y"
+        items.append(PastItem((PastVote("p", parrot), PastVote("q", parrot), PastVote("r", other)), "x"))
+
+    found = shared_error_correlation(items, [{"x": 1.0, "y": 0.0}] * 40)
+
+    assert set(found) == {("p", "q")}
+    assert 0.7 < found["p", "q"] <= 1.0

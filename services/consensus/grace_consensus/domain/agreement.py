@@ -3,15 +3,15 @@
 A candidate that fails a binding probe (the requester's example or test) cannot win. The others fall into clusters that
 return the same on every valid probe. A cluster's support is the number of independent candidates behind it: equal texts
 count once, candidates of one generator are damped, kindred clusters vouch in part. Generated tests and clusters are
-evidence for each other: a test is as reliable as the clusters that pass it are heavy, a cluster as heavy as its support
-times the reliable tests it passes (after B. Chen et al., CodeT: Code Generation with Generated Tests, 2022). Against all
-clusters stands "none of them is right". The posterior becomes a confidence by a calibration fitted on real outcomes.
+evidence for each other: a test is as reliable as the clusters that pass it are heavy, a cluster as heavy as its
+support times the reliable tests it passes (B. Chen et al., CodeT: Code Generation with Generated Tests, 2022). Against
+all clusters stands "none of them is right". A calibration fitted on real outcomes turns the posterior into a confidence.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import compress
-from math import fsum
+from math import fsum, sqrt
 from typing import Any, Literal
 
 from grace_common.contract.errors import Refused
@@ -260,9 +260,9 @@ def _behaviours(
 
 
 def _kindred_support(behaviours: Sequence[_Behaviour]) -> list[float]:
-    """Return each cluster's support, with that of the others as far as they return the same (raising is no agreement).
+    """Return the geometric mean of each cluster's own support and of all support as far as it returns the same.
 
-    A cluster rarely stands alone: candidates that differ on one odd input still vouch for each other elsewhere.
+    Candidates that differ on one odd input still vouch for each other elsewhere; raising alike is no agreement.
     """
     supports = []
     for own in behaviours:
@@ -271,7 +271,7 @@ def _kindred_support(behaviours: Sequence[_Behaviour]) -> list[float]:
             alike = sum(x == y != RAISED for x, y in zip(own.outcomes, other.outcomes, strict=True))
             likeness = 1.0 if own is other else (alike / len(own.outcomes) if own.outcomes else 0.0)
             terms.append(other.support * likeness**KINSHIP_POWER)
-        supports.append(fsum(terms))
+        supports.append(sqrt(own.support * fsum(terms)))
     return supports
 
 
