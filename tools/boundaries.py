@@ -1,4 +1,4 @@
-"""Who may import whom: import-linter contracts, made from the folder tree so that a new service needs no list edited."""
+"""Who may import whom: contracts made from the folder tree, so that a new service needs no list edited."""
 
 import sys
 import tempfile

@@ -54,8 +54,8 @@ def write() -> int:
         file = FOLDER / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    for file in _checked_in() - files.keys():
-        (FOLDER / file).unlink()
+    for path in _checked_in() - files.keys():
+        (FOLDER / path).unlink()
     print(f"wrote {len(files)} files to schemas/")
     return 0
 

@@ -20,6 +20,7 @@ from grace_common.contract.events.candidate import (
 )
 from grace_common.contract.events.round import ApproachRequested, RoundOpened
 from grace_common.contract.events.task import CancellationRequested, EvaluationRequested
+from grace_common.contract.events.task import Specification as Requested
 from grace_common.runtime.operation import operation
 from grace_common.runtime.router import EventRouter, Work
 
@@ -106,12 +107,13 @@ async def examine(event: EvaluationRequested, ports: Ports) -> Sequence[Event]:
     ]
 
 
-def _brief(requested: approach.Requested, ports: Ports) -> Brief:
+def _brief(requested: Requested, ports: Ports) -> Brief:
     """Return what the generators are told; Refused when none of them could do anything with it."""
     brief = approach.brief_of(requested, ports.catalogue, models=any(one.repairs for one in ports.generators))
     if not any(generator.suits(brief) for generator in ports.generators):
         raise Refused(
-            f"no generator has anything to go by for {brief.specification.entry_point!r}: add examples, or configure a model"
+            f"no generator has anything to go by for {brief.specification.entry_point!r}: "
+            "add examples, or configure a model"
         )
     return brief
 

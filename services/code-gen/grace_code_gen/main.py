@@ -47,7 +47,8 @@ def generators(settings: Settings) -> list[Generator]:
     """Return every generator that is configured; the synthesis always is."""
     chosen: list[Generator] = [
         SynthesisGenerator(
-            SynthesisPool(cpu_seconds=settings.synthesis_cpu_s, memory_mib=settings.synthesis_memory_mib),
+            SynthesisPool(settings.synthesis_workers, memory_bytes=settings.synthesis_memory_mib * 1024 * 1024),
+            cpu_seconds=settings.synthesis_cpu_s,
             patience_s=settings.synthesis_patience_s,
         )
     ]

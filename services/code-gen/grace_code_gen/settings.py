@@ -12,12 +12,14 @@ class Settings(RuntimeSettings):
     openai_base_url        an OpenAI-compatible server: OpenAI, Ollama, vLLM, llama.cpp (…/v1)
     recorded_completions   a file of recorded raw completions, replayed by entry point
     synthesis_cpu_s        CPU seconds of one synthesis
+    synthesis_workers      synthesis processes at a time
     synthesis_patience_s   seconds to look for alternatives after the first program
     model_timeout_s        of one request to a model
     """
 
     synthesis_cpu_s: float = Field(default=20.0, gt=0)
-    synthesis_memory_mib: int = Field(default=1024, ge=128)
+    synthesis_memory_mib: int = Field(default=1536, ge=256)
+    synthesis_workers: int = Field(default=2, ge=1)
     synthesis_patience_s: float = Field(default=4.0, gt=0)
     openai_base_url: str | None = None
     openai_api_key: SecretStr | None = None

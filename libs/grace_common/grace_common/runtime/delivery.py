@@ -30,6 +30,7 @@ from grace_common.contract import envelope as envelopes
 from grace_common.contract.envelope import Envelope, parse
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.base import event_types
+from grace_common.contract.events.task import ReplayRequested
 from grace_common.runtime import telemetry
 from grace_common.runtime.clock import Clock
 from grace_common.runtime.database import Database, current
@@ -45,6 +46,7 @@ from grace_common.runtime.stream import (
     fail,
     last_positions,
     patiently,
+    read_one,
     refusal_code,
     subscribe,
 )
@@ -176,13 +178,15 @@ class Delivery(ConsumerRebalanceListener):
     async def _open(self, record: Record) -> Arrived | None:
         """Return the record as an event somebody here wants; None when nobody does, or when it was refused."""
         try:
-            checked: SealedRecord = await patiently(lambda: self._gate.check(record), self)
+            checked: SealedRecord = await patiently(partial(self._gate.check, record), self)
             # A record that no route wants is only parsed: malformed bytes leave their trace, whoever wants them.
             type_ = parse(checked.value)["type"]
             route = self._routes.get(type_)
-            if route is None and type_ in event_types():
+            if route is None and type_ in event_types() and type_ != ReplayRequested.TYPE:
                 return None
             opened = envelopes.open(checked.value)
+            if isinstance(opened.event, ReplayRequested):
+                await self._replay(opened.event)
             if opened.event.TOPIC.name != record.topic:
                 raise Refused(f"{type_} belongs on {opened.event.TOPIC}, not on {record.topic}")
             if route is None:
@@ -192,6 +196,20 @@ class Delivery(ConsumerRebalanceListener):
             code, reason = refusal_code(error), str(error)
             await patiently(lambda: self._gate.dead_letter(record, code, reason), self)
             return None
+
+    async def _replay(self, asked: ReplayRequested) -> None:
+        """Handle a dead-lettered record again, if this consumer refused it and the broker still has it."""
+        if asked.consumer != self._router.service or asked.topic not in {one.name for one in self._router.topics}:
+            return
+        record = await patiently(
+            partial(read_one, self._settings, TopicPartition(asked.topic, asked.partition), asked.offset), self
+        )
+        _log.info("replay", topic=asked.topic, offset=asked.offset, by=asked.by, found=record is not None)
+        if record is None:
+            raise Refused(
+                f"{asked.topic}/{asked.partition}/{asked.offset} is gone from the broker: its retention is over"
+            )
+        await self._deliver([record])
 
     async def _batch(self, arrived: Sequence[Arrived]) -> None:
         handler = arrived[0].route.handler

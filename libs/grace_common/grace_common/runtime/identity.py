@@ -74,6 +74,11 @@ class Workload:
             raise Refused(f"{folder}/key.pem holds no Ed25519 key")
         return cls(key=key, certificate=certificate, authority=authority)
 
+    @property
+    def authority_key(self) -> bytes:
+        """The CA's public key, 32 raw bytes."""
+        return self.authority.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
     def sealer(self) -> Sealer:
         return Sealer(self.key, key_id(self.key.public_key()))
 

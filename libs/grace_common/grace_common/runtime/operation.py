@@ -8,14 +8,14 @@ transaction. Outside a running service (in a unit test of a handler, say) the de
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import wraps
 from hashlib import sha256
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel
@@ -291,10 +291,12 @@ async def operation_context(
             await recorder.outbox.state(operation.success(recorder.clock.now()))
 
 
-def operation(name: str, *, outside: bool = False) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+def operation(
+    name: str, *, outside: bool = False
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
     """Decorate an async function so that each call is an operation, a child of the one around it."""
 
-    def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    def decorate(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         @wraps(function)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
             recorder = _recorder.get()

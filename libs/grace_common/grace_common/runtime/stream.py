@@ -34,6 +34,7 @@ from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.identity import RevokedKey, UnknownKey, WrongWriter
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.producer import connection
 from grace_common.runtime.seal import BadSeal, SealedRecord, Unsealed
 from grace_common.runtime.settings import Settings
 
@@ -153,6 +154,23 @@ def subscribe(
     )
     subscriber(hand_over)
     return subscriber
+
+
+async def read_one(settings: Settings, partition: TopicPartition, offset: int) -> Record | None:
+    """Return the record at one offset; None when the broker no longer has it."""
+    consumer = AIOKafkaConsumer(**connection(settings), enable_auto_commit=False, auto_offset_reset="none")
+    try:
+        await consumer.start()
+        consumer.assign([partition])
+        first = (await consumer.beginning_offsets([partition]))[partition]
+        end = (await consumer.end_offsets([partition]))[partition]
+        if not first <= offset < end:
+            return None
+        consumer.seek(partition, offset)
+        found: Record = await consumer.getone(partition)
+        return found if found.offset == offset else None
+    finally:
+        await consumer.stop()
 
 
 async def commit(consumer: AIOKafkaConsumer | None, positions: Mapping[TopicPartition, int]) -> None:

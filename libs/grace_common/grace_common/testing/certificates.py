@@ -1,5 +1,6 @@
 """A certificate authority for tests, in the shape that the crypto-signer's has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,7 +39,7 @@ class Authority:
         issuer: x509.Name,
         key: Ed25519PrivateKey,
         signing: Ed25519PrivateKey,
-        names: list[x509.GeneralName],
+        names: Sequence[x509.GeneralName],
         days: int = 1,
     ) -> x509.Certificate:
         builder = (

@@ -16,7 +16,7 @@ from grace_common.contract.events.base import Event
 from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.decision import OptionsDecided
 from grace_common.contract.events.operation import RecordRefused
-from grace_common.contract.events.task import DecisionRequested
+from grace_common.contract.events.task import DecisionRequested, ReplayRequested
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.router import EventRouter
 from grace_common.runtime.seal import Outgoing
@@ -284,3 +284,33 @@ async def test_a_bug_stops_the_service_loudly_and_the_record_is_kept(deployment:
     async with deployment.reading("gateway", topics.DECISION) as decisions, running(service(deployment, ports)):
         await next_of(decisions, OptionsDecided, str(event.decision_id))
     assert event.decision_id in ports.seen
+
+
+async def test_a_dead_letter_is_handled_again_when_an_operator_asks_for_it(deployment: Deployment) -> None:
+    event = requested()
+    ports = Ports(refused={event.decision_id})
+    async with (
+        deployment.reading("gateway", topics.DEAD_LETTER) as letters,
+        deployment.reading("gateway", topics.DECISION) as decisions,
+        running(service(deployment, ports)),
+    ):
+        await deployment.send("gateway", stated(event))
+        letter = (await next_of(letters, RecordDeadLettered, "no such options")).event
+        assert isinstance(letter, RecordDeadLettered)
+        ports.refused.clear()
+        await deployment.send(
+            "gateway",
+            stated(
+                ReplayRequested(
+                    refusal_id=letter.refusal_id,
+                    consumer=letter.consumer,
+                    topic=letter.topic,
+                    partition=letter.partition,
+                    offset=letter.offset,
+                    by="olga",
+                )
+            ),
+        )
+        await next_of(decisions, OptionsDecided, str(event.decision_id))
+
+    assert ports.seen.count(event.decision_id) == 2

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API."""
+"""Anthropic's Messages API, which takes no temperature: its models vary their answers by themselves."""
 
 from typing import Final
 
@@ -21,7 +21,6 @@ class AnthropicModel:
             answer = await self._client.messages.create(
                 model=self._model,
                 max_tokens=_MOST_TOKENS,
-                temperature=min(temperature, 1.0),
                 system=system,
                 messages=[{"role": "user", "content": message}],
             )

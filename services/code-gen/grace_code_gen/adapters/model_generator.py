@@ -43,7 +43,7 @@ class ModelGenerator:
 
     async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
         """Yield drafts as answers arrive; Unready when the server answers none of the requests."""
-        asked = [asyncio.create_task(self._attempt(brief)) for _ in range(wanted)]
+        asked: list[asyncio.Task[str]] = [asyncio.create_task(self._attempt(brief)) for _ in range(wanted)]
         failure: Unready | None = None
         answered = False
         try:

@@ -48,7 +48,9 @@ class RecordedGenerator:
         except FileNotFoundError as error:
             raise Refused(f"GRACE_RECORDED_COMPLETIONS names {path}, which does not exist") from error
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise Refused(f"{path} holds no recorded completions: expected {{'tasks': [{{'completions': […]}}]}}") from error
+            raise Refused(
+                f"{path} holds no recorded completions: expected {{'tasks': [{{'completions': […]}}]}}"
+            ) from error
         return cls(recordings)
 
     def suits(self, brief: Brief) -> bool:

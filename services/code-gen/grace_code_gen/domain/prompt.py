@@ -6,8 +6,8 @@ import re
 from grace_code_gen.domain.draft import Brief
 
 SYSTEM = (
-    "You write one correct, readable Python function. Answer with one fenced Python block that holds the imports and the "
-    "function, and nothing else. Do not read files, open sockets or print."
+    "You write one correct, readable Python function. Answer with one fenced Python block that holds the imports "
+    "and the function, and nothing else. Do not read files, open sockets or print."
 )
 
 
@@ -32,7 +32,8 @@ def user_message(brief: Brief) -> str:
         parts.append("Lessons from tasks like this one:\n" + "\n".join(f"- {one}" for one in brief.lessons))
     if brief.evidence:
         parts.append(
-            "Earlier candidates failed; do not repeat their mistakes:\n" + "\n".join(f"- {one}" for one in brief.evidence)
+            "Earlier candidates failed; do not repeat their mistakes:\n"
+            + "\n".join(f"- {one}" for one in brief.evidence)
         )
     return "\n\n".join(parts)
 
@@ -42,8 +43,8 @@ def tests_message(brief: Brief) -> str:
     specification = brief.specification
     return (
         f"Task:\n{specification.requirements}\n\nSignature:\n{specification.signature or specification.entry_point}\n\n"
-        f"Write eight assert statements, one a line, each of the form `assert {specification.entry_point}(…) == …`, that a "
-        "correct solution satisfies. Answer with one fenced Python block and nothing else."
+        f"Write eight assert statements, one a line, each of the form `assert {specification.entry_point}(…) == …`, that "
+        "a correct solution satisfies. Answer with one fenced Python block and nothing else."
     )
 
 

@@ -1,9 +1,8 @@
 """Inbox and outbox."""
 
 from alembic import op
-from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
-
 from grace_common.runtime.tables import inbox, outbox
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 revision = "runtime_0001"
 down_revision = None

@@ -1,0 +1,66 @@
+"""The embedded default generator: programs enumerated from the examples; needs no model, key or network."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+from grace_common.contract.errors import Refused
+
+from grace_code_gen.adapters.synthesis_worker import SynthesisPool
+from grace_code_gen.domain.draft import Brief, Draft
+from grace_code_gen.domain.synthesis import Example, Program, Specification
+
+
+class SynthesisGenerator:
+    """Implements `Generator` on worker processes.
+
+    cpu_seconds  budget of one synthesis
+    patience_s   how long to look for alternatives once the first program was found
+    """
+
+    name = "synthesis"
+    repairs = False
+
+    def __init__(self, pool: SynthesisPool, *, cpu_seconds: float, patience_s: float) -> None:
+        self._pool = pool
+        self._cpu_seconds = cpu_seconds
+        self._patience_s = patience_s
+
+    def suits(self, brief: Brief) -> bool:
+        return bool(brief.specification.examples)
+
+    async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
+        """Yield programs that satisfy every example and differ elsewhere, simplest first."""
+        specification = brief.specification
+        if specification.signature is None:
+            raise Refused("the synthesis needs a signature, or examples to derive one from")
+        programs = self._pool.synthesise(
+            Specification(
+                entry_point=specification.entry_point,
+                signature=specification.signature,
+                requirements=" ".join((specification.requirements, *brief.guidance)),
+                examples=tuple(Example(one.args, one.expected) for one in specification.examples),
+            ),
+            cpu_seconds=self._cpu_seconds,
+            max_programs=wanted,
+            hints=brief.hints,
+        )
+        async with aclosing(programs):
+            async for program in self._patiently(programs):
+                yield Draft(code=program.source, generator=self.name, cost=program.cost)
+
+    async def tests(self, brief: Brief) -> Sequence[str]:
+        return ()
+
+    async def _patiently(self, programs: AsyncIterator[Program]) -> AsyncIterator[Program]:
+        """Yield programs until `patience_s` after the first: alternatives are worth seconds, not the whole budget."""
+        deadline: float | None = None
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    program = await anext(programs)
+            except (StopAsyncIteration, TimeoutError):
+                return
+            yield program
+            if deadline is None:
+                deadline = asyncio.get_running_loop().time() + self._patience_s
