@@ -273,6 +273,8 @@ async def operation_context(
         parent=parent,
         outside=outside,
     )
+    if parent is not None:
+        operation._stated = parent._stated  # ids of answers count per cause, whichever operation states them
     if outside:
         if in_transaction():
             raise RuntimeError(f"{name} reaches outside the database and must not run inside a transaction")
