@@ -1,7 +1,9 @@
 """Composition root: the only place that knows which adapter fills which port."""
 
+from grace_common.contract.topics import INTAKE
 from grace_common.runtime.database import Database
 from grace_common.runtime.service import Service
+from grace_common.runtime.stream import RecordStream
 
 from grace_gateway.adapters.feed import PostgresFeed
 from grace_gateway.adapters.journal import PostgresJournal
@@ -12,7 +14,8 @@ from grace_gateway.adapters.view_writer import PostgresViewWriter
 from grace_gateway.api import upkeep
 from grace_gateway.api.application import application
 from grace_gateway.api.keyring import Keyring
-from grace_gateway.handlers import router
+from grace_gateway.handlers.intake import Intake
+from grace_gateway.handlers.read_model import router
 from grace_gateway.ports import Ports
 from grace_gateway.settings import Settings
 
@@ -33,11 +36,13 @@ def build(settings: Settings | None = None) -> Service:
         keys=PostgresKeyStore(database, settings.state_dir),
         publication=FolderPublication(settings.publication_dir),
         feed=feed,
+        ca_public_key=service.workload.authority_key,
     )
     keyring = Keyring(read_pepper(settings.state_dir))
     backlog = upkeep.Backlog(ports)
     door, _ = application(ports, keyring, service.readiness, backlog.lagging)
     service.ports = ports
     service.asgi = door
+    service.streams = [RecordStream("gateway", "intake", (INTAKE,), Intake(ports, backlog.until_small), most=100)]
     service.background = [feed.run, lambda: upkeep.run(ports, keyring, backlog, door)]
     return service

@@ -125,6 +125,10 @@ class Views(Protocol):
 
     async def dead_letter(self, refusal_id: UUID) -> list[dict[str, Any]]: ...
 
+    async def approval_records(self, event_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """Return the exact bytes of the approvals' records, by event id."""
+        ...
+
     async def policies(self) -> list[dict[str, Any]]: ...
 
     async def memory(self, *, search: str | None, outcome: str | None, after: Cursor | None, limit: int) -> Page: ...
@@ -189,7 +193,7 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """Everything outside that handlers and API use."""
+    """Everything outside that handlers and API use. `ca_public_key`: 32 raw bytes."""
 
     settings: Settings
     clock: Clock
@@ -199,3 +203,4 @@ class Ports:
     keys: KeyStore
     publication: Publication
     feed: Feed
+    ca_public_key: bytes

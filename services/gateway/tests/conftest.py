@@ -91,6 +91,7 @@ class MemoryViews:
         self.entries: list[dict[str, Any]] = []
         self.certificate_rows: list[dict[str, Any]] = []
         self.letters: list[dict[str, Any]] = []
+        self.records: dict[UUID, bytes] = {}
         self.policy_rows: list[dict[str, Any]] = []
         self.lessons: list[dict[str, Any]] = []
 
@@ -146,6 +147,7 @@ class MemoryViews:
             if query.operation_id in (None, entry["operation_id"])
             and query.correlation in (None, entry["correlation"])
             and query.entry_type in (None, entry["entry_type"])
+            and (query.operation_ids is None or entry["operation_id"] in query.operation_ids)
             and (not query.entry_types or entry["entry_type"] in query.entry_types)
             and query.actor in (None, entry["actor"])
         ]
@@ -169,6 +171,9 @@ class MemoryViews:
 
     async def dead_letter(self, refusal_id: UUID) -> list[dict[str, Any]]:
         return [row for row in self.letters if row["refusal_id"] == str(refusal_id)]
+
+    async def approval_records(self, event_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        return {id_: self.records[id_] for id_ in event_ids if id_ in self.records}
 
     async def policies(self) -> list[dict[str, Any]]:
         return self.policy_rows
@@ -325,10 +330,10 @@ def settings(**changes: Any) -> Settings:
     return Settings(**{**values, **changes})
 
 
-def build(chosen: Settings) -> Gateway:
+def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
     views, keys, publication = MemoryViews(), MemoryKeys(), MemoryPublication()
     journal, feed, clock = MemoryJournal(views), MemoryFeed(views), TickingClock()
-    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed)
+    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, ca_public_key)
     keyring = Keyring(PEPPER)
     lag: list[str] = []
     components: dict[str, str | None] = {"database": None}

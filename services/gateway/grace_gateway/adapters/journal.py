@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.events.task import ApprovalGiven
 from grace_common.runtime.database import Database
 from grace_common.runtime.group_commit import GroupCommit
 from grace_common.runtime.outbox import Outbox
@@ -17,6 +18,9 @@ from grace_gateway.ports import Entry
 
 _EXISTING: Final = text(f"SELECT {SUBMISSION_COLUMNS} FROM submission WHERE id = ANY(:ids)")
 _BACKLOG: Final = text("SELECT count(*) FROM (SELECT FROM outbox WHERE sent_at IS NULL LIMIT :most) AS waiting")
+_KEEP_APPROVAL: Final = text(
+    "INSERT INTO approval_record (event_id, value) VALUES (:id, :value) ON CONFLICT DO NOTHING"
+)
 _MOST_COUNTED: Final = 1_000_000
 
 
@@ -56,6 +60,11 @@ class PostgresJournal:
             envelopes += entry.envelopes
             results.append(before)
         await self._outbox.add(envelopes)
+        approvals = [envelope for envelope in envelopes if isinstance(envelope.event, ApprovalGiven)]
+        if approvals:
+            # A receipt shows an approval's record byte for byte, long after the outbox has let it go.
+            rows = [{"id": one.id, "value": encode(one)} for one in approvals]
+            await connection.execute(_KEEP_APPROVAL, rows)
         return results
 
     async def _submit(self, connection: AsyncConnection, submissions: Sequence[Submission]) -> dict[UUID, Submission]:

@@ -1,6 +1,7 @@
 """The read model as the API reads it: operations, ledger entries, certificates, dead letters, policies, memory."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +21,7 @@ _OPERATION: Final = text(f"SELECT {_OPERATION_COLUMNS} FROM operation WHERE id =
 _ENTRY_COLUMNS: Final = "index, entry_id, entry_type, operation_id, correlation, actor, service, time"
 _CERTIFICATES: Final = "key_id, subject, certificate, not_before, not_after, roles, revoked_at, reason"
 _DEAD_LETTER: Final = text("SELECT data, at FROM dead_letter WHERE refusal_id = :id ORDER BY consumer")
+_APPROVAL_RECORDS: Final = text("SELECT event_id, value FROM approval_record WHERE event_id = ANY(:ids)")
 _POLICIES: Final = text(
     "SELECT name, version, description, expressions, published_at FROM policy ORDER BY name, version DESC"
 )
@@ -60,6 +62,9 @@ class RecordReader(Reader):
             if getattr(query, bound) is not None:
                 conditions.append(comparison)
                 values[bound] = getattr(query, bound)
+        if query.operation_ids is not None:
+            conditions.append("operation_id = ANY(:operation_ids)")
+            values["operation_ids"] = list(query.operation_ids)
         if query.entry_types:
             conditions.append("entry_type = ANY(:entry_types)")
             values["entry_types"] = list(query.entry_types)
@@ -96,6 +101,10 @@ class RecordReader(Reader):
     async def dead_letter(self, refusal_id: UUID) -> list[dict[str, Any]]:
         rows = await self._rows(_DEAD_LETTER, id=refusal_id)
         return [{**row.data, "at": row.at.isoformat()} for row in rows]
+
+    async def approval_records(self, event_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        rows = await self._rows(_APPROVAL_RECORDS, ids=list(event_ids))
+        return {row.event_id: bytes(row.value) for row in rows}
 
     async def policies(self) -> list[dict[str, Any]]:
         rows = await self._rows(_POLICIES)

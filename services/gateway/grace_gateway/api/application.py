@@ -17,6 +17,7 @@ from grace_gateway.api import (
     memory,
     operations,
     problems,
+    receipt,
     schemas,
     stream,
     tasks,
@@ -44,6 +45,7 @@ def application(
     problems.install(app)
     for module in (
         tasks,
+        receipt,
         evaluations,
         decisions,
         auth,

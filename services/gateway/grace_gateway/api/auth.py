@@ -10,8 +10,8 @@ from grace_gateway.api.door import conclude
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of, operation_of
 from grace_gateway.api.parts import FromKeyring, FromPorts
 from grace_gateway.api.problems import documented
-from grace_gateway.api.submitting import Body
 from grace_gateway.domain.refusals import Conflicting, Unknown, Unprocessable
+from grace_gateway.domain.requests import Body
 from grace_gateway.domain.roles import OPERATOR, Role
 from grace_gateway.ports import ApiKey
 

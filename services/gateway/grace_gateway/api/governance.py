@@ -11,9 +11,10 @@ from grace_gateway.api.answers import json_answer
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
 from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import documented
-from grace_gateway.api.submitting import After, Body, Limit, state
+from grace_gateway.api.submitting import After, Limit, state
 from grace_gateway.domain.cursor import Cursor
 from grace_gateway.domain.refusals import Conflicting, Unknown
+from grace_gateway.domain.requests import Body
 from grace_gateway.domain.roles import AUDITOR, OPERATOR, REVIEWER
 from grace_gateway.domain.task_view import task_view
 from grace_gateway.ports import SubmissionQuery

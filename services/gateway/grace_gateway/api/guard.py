@@ -10,6 +10,7 @@ from grace_common.runtime.operation import Operation
 from pydantic_core import from_json
 
 from grace_gateway.api.problems import Problem
+from grace_gateway.domain.depth import deeper_than
 from grace_gateway.domain.roles import ROLES, Identity, Role
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -53,21 +54,6 @@ class BoundedRequest(Request):
         if sum(map(body.count, (b"{", b"["))) > MAX_DEPTH and deeper_than(value, MAX_DEPTH):
             raise Problem(422, f"the body is nested deeper than {MAX_DEPTH} levels")
         return value
-
-
-def deeper_than(value: object, limit: int) -> bool:
-    """Return whether a JSON value has more than `limit` levels of objects and lists."""
-    level = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return any(isinstance(item, dict | list) for item in level)
 
 
 class GuardedRoute(APIRoute):

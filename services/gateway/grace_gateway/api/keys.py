@@ -12,11 +12,12 @@ from grace_gateway.api.answers import json_answer
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
 from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import documented
-from grace_gateway.api.submitting import After, Body, Limit, state
+from grace_gateway.api.submitting import After, Limit, state
 from grace_gateway.domain.cursor import decode_number, encode_number
 from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.domain.operation_view import KEY_TYPES
 from grace_gateway.domain.refusals import Conflicting, Unknown, Unprocessable
+from grace_gateway.domain.requests import Body
 from grace_gateway.domain.roles import OPERATOR, Role
 
 router = APIRouter(prefix="/api/keys", tags=["keys"], route_class=GuardedRoute)

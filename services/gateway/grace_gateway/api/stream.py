@@ -1,7 +1,7 @@
 """`/api/stream`: the read model's facts over a WebSocket, as they come, resumable from the last one received.
 
 The key comes in `Authorization`, or, from browsers, as a subprotocol: `grace.v1, bearer.grc_…`. Each message is one
-fact; `?after=<id>` resumes behind it, `?task_id=` keeps to one task. A client that does not keep up is closed with 1013.
+fact; `?after=<id>` resumes behind it, `?task_id=` keeps to one task. Clients that cannot keep up are closed with 1013.
 """
 
 import asyncio

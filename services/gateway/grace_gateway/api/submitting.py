@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 from uuid import UUID
@@ -11,7 +11,6 @@ from fastapi import Header, Query, Request, Response
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
-from pydantic import BaseModel, ConfigDict
 
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.door import conclude
@@ -23,6 +22,7 @@ from grace_gateway.domain.fact import Fact
 from grace_gateway.domain.idempotency import body_digest, keyed_id
 from grace_gateway.domain.progress import STATES, Kind
 from grace_gateway.domain.refusals import Unknown, Unprocessable
+from grace_gateway.domain.requests import Request as Asked
 from grace_gateway.domain.roles import Identity
 from grace_gateway.domain.submission import Submission, submission_of
 from grace_gateway.domain.task_view import View, progress_of
@@ -48,18 +48,11 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before")]
 
 
-class Body(BaseModel):
-    """A request body: closed, so that a misspelt field is an error and not a surprise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 async def submit(
     request: Request,
     ports: Ports,
     kind: Kind,
-    body: BaseModel,
-    make: Callable[[UUID, str], Event],
+    body: Asked,
     *,
     key: str | None,
     prefer: str | None,
@@ -79,13 +72,13 @@ async def submit(
         operation=operation.id,
         actor=identity.user,
         traceparent=None,
-        event=make(id_, identity.user),
+        event=body.event(id_, identity.user, "http"),
     )
     if len(canonical) > _SURELY_FITS:
         check_size(envelope)
     operation.wrote.append(envelope.id)
     submission = submission_of(envelope, body_digest(canonical))
-    assert submission is not None  # `make` states one of the three submitting events
+    assert submission is not None  # `body.event` is one of the three submitting events
     before = await conclude(request, ports, 202, effects=[envelope], submission=submission)
     if before is not None:
         if before.body_digest != submission.body_digest or before.requester != identity.user:

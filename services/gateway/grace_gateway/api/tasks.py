@@ -1,6 +1,6 @@
 """`/api/tasks`: asking for code, guiding it, approving it, taking it home."""
 
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,11 +11,8 @@ from grace_common.contract.events.task import (
     CancellationRequested,
     ChangesRequested,
     GuidanceGiven,
-    Mode,
-    Specification,
-    TaskSubmitted,
 )
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import Field
 
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
@@ -23,7 +20,6 @@ from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import documented
 from grace_gateway.api.submitting import (
     After,
-    Body,
     IdempotencyKey,
     Limit,
     Prefer,
@@ -34,35 +30,18 @@ from grace_gateway.api.submitting import (
     submit,
 )
 from grace_gateway.domain.refusals import Conflicting
+from grace_gateway.domain.requests import Body, TaskRequest
 from grace_gateway.domain.roles import OPERATOR, REQUESTER, REVIEWER
 from grace_gateway.domain.task_rules import (
     check_approval,
     check_cancellation,
     check_guidance,
-    check_language,
     check_review,
 )
 from grace_gateway.domain.task_view import View
 from grace_gateway.ports import Ports
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
-
-_EXAMPLE: Final[dict[str, JsonValue]] = {
-    "requirements": "Create a function to calculate fibonacci",
-    "signature": "def fibonacci(n: int) -> int:",
-    "examples": [{"args": [0], "expected": 0}, {"args": [1], "expected": 1}, {"args": [10], "expected": 55}],
-    "mode": "collaborative",
-}
-
-
-class TaskRequest(Specification):
-    """What is to be written, and how to go about it."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
-
-    mode: Mode = "collaborative"
-    candidates: Annotated[int, Field(ge=1, le=40, strict=True)] = 8
-    deadline_s: Annotated[int, Field(ge=10, le=604_800, strict=True)] = 86_400
 
 
 class Guidance(Body):
@@ -96,20 +75,7 @@ async def submit_task(
     request: Request, body: TaskRequest, ports: FromPorts, key: IdempotencyKey = None, prefer: Prefer = None
 ) -> Response:
     """Ask for code. 202 means that the task is durable; `Location` names it."""
-    check_language(body.language)
-
-    def make(id_: UUID, user: str) -> Event:
-        fields = {name: getattr(body, name) for name in Specification.model_fields}
-        return TaskSubmitted(
-            task_id=id_,
-            requester=user,
-            specification=Specification.model_construct(**fields),
-            mode=body.mode,
-            candidates=body.candidates,
-            deadline_s=body.deadline_s,
-        )
-
-    return await submit(request, ports, "task", body, make, key=key, prefer=prefer)
+    return await submit(request, ports, "task", body, key=key, prefer=prefer)
 
 
 @router.get("", responses=documented(401, 403, 422, 429))

@@ -23,6 +23,8 @@ class Backlog:
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._waiting = 0
+        self._small = asyncio.Event()
+        self._small.set()
 
     def lagging(self) -> str | None:
         """Return why no new work can be taken now, or None."""
@@ -34,6 +36,14 @@ class Backlog:
     async def refresh(self) -> None:
         """Count again."""
         self._waiting = await self._ports.journal.backlog()
+        if self.lagging() is None:
+            self._small.set()
+        else:
+            self._small.clear()
+
+    async def until_small(self) -> None:
+        """Return when new work can be taken."""
+        await self._small.wait()
 
 
 async def refresh_keys(ports: Ports, keyring: Keyring) -> None:

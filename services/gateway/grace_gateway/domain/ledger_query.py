@@ -9,6 +9,7 @@ from uuid import UUID
 class LedgerQuery:
     """Conditions that must all hold; None asks for nothing.
 
+    operation_ids  any one of these; an empty tuple finds nothing
     correlation    the task, evaluation or decision that an entry is about
     entry_types    any one of these, where there are any
     since, until   bounds of the entry's time, the upper one exclusive
@@ -18,6 +19,7 @@ class LedgerQuery:
 
     limit: int
     operation_id: UUID | None = None
+    operation_ids: tuple[UUID, ...] | None = None
     correlation: str | None = None
     actor: str | None = None
     entry_type: str | None = None

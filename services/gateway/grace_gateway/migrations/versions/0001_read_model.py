@@ -112,6 +112,11 @@ CREATE TABLE policy (
     PRIMARY KEY (name, version)
 );
 
+CREATE TABLE approval_record (
+    event_id uuid PRIMARY KEY,
+    value    bytea NOT NULL
+);
+
 CREATE TABLE memory (
     task_id      uuid PRIMARY KEY,
     outcome      text NOT NULL,
@@ -158,6 +163,7 @@ def downgrade() -> None:
         "certificate",
         "dead_letter",
         "policy",
+        "approval_record",
         "memory",
         "api_key",
     ):

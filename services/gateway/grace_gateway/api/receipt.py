@@ -1,0 +1,84 @@
+"""`/api/tasks/{id}/receipt`: the proof that a stranger verifies offline, made from static files and the read model."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+from grace_common.contract.errors import Unready
+from grace_common.transparency.receipt import ReceiptRejected, make_receipt, verify_receipt
+
+from grace_gateway.api.guard import GuardedRoute, everyone, identity_of, operation_of
+from grace_gateway.api.parts import FromPorts
+from grace_gateway.api.problems import Problem, documented
+from grace_gateway.api.submitting import current_view
+from grace_gateway.domain.ledger_query import LedgerQuery
+from grace_gateway.domain.log_proof import PublishedLog
+from grace_gateway.domain.operation_view import KEY_TYPES
+from grace_gateway.domain.progress import TERMINAL
+from grace_gateway.domain.receipt_plan import ATTESTED, PUBLISHED_KEY, SHOWN, ReceiptPlan, attested, plan
+from grace_gateway.domain.refusals import Conflicting
+from grace_gateway.domain.task_view import View
+from grace_gateway.ports import Ports
+
+router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
+
+_RETRY_S: Final = 1
+_MOST: Final = 2_000
+
+
+@router.get("/{task_id}/receipt", responses=documented(401, 404, 409, 429, 503))
+@everyone
+async def receipt(request: Request, task_id: UUID, ports: FromPorts) -> Response:
+    """Return the receipt of the delivered artifact. 409 with Retry-After while the ledger has not sealed all of it."""
+    operation = operation_of(request)
+    operation.subject = operation.correlation = str(task_id)
+    task = await current_view(ports, "task", task_id, identity_of(request))
+    if task["artifact"] is None:
+        if task["state"] in TERMINAL:
+            raise Conflicting(f"the task is {task['state']}: there is no artifact and so no receipt")
+        raise _early(f"the task is {task['state']}: its receipt comes with its artifact")
+    log, chosen = await _plan(ports, task_id, task["artifact"])
+    records = await ports.views.approval_records(list(chosen.approvals))
+    try:
+        content = await asyncio.to_thread(_make, ports, task["artifact"], log, chosen, records)
+    except ReceiptRejected as error:
+        raise Unready(f"the receipt made from the published log does not verify: {error}") from error
+    headers = {"Content-Disposition": f'attachment; filename="{task_id}.receipt.json"'}
+    return Response(content, 200, headers, "application/json")
+
+
+async def _plan(ports: Ports, task_id: UUID, artifact: View) -> tuple[PublishedLog, ReceiptPlan]:
+    """Return the published log and what the receipt shows of it; Problem 409 while something is missing."""
+    try:
+        log = await asyncio.to_thread(PublishedLog.read, ports.publication)
+    except Unready as error:
+        raise _early("the ledger has published nothing yet") from error
+    ledger = ports.views.ledger
+    about = await ledger(LedgerQuery(_MOST, correlation=str(task_id), newest_first=False))
+    operations = tuple({entry["operation_id"] for entry in about if entry["entry_type"] in SHOWN})
+    keys = [
+        *await ledger(LedgerQuery(_MOST, entry_types=(PUBLISHED_KEY,), newest_first=False)),
+        *await ledger(LedgerQuery(_MOST, entry_types=KEY_TYPES, operation_ids=operations, newest_first=False)),
+    ]
+    size = log.checkpoint.size
+    places = [entry["index"] for entry in about if entry["entry_type"] == ATTESTED and entry["index"] < size]
+    found = await asyncio.to_thread(attested, log, places, artifact["artifact_sha256"])
+    chosen = plan(about, keys, found, artifact["approved_by"], size)
+    if chosen is None:
+        raise _early("the ledger has not sealed everything about the task yet")
+    return log, chosen
+
+
+def _make(ports: Ports, artifact: View, log: PublishedLog, chosen: ReceiptPlan, records: Mapping[UUID, bytes]) -> bytes:
+    """Return the receipt's bytes, verified: nobody gets one that a stranger would reject."""
+    code = artifact["code"].encode()
+    payloads = {index: records[id_] for id_, index in chosen.approvals.items() if id_ in records}
+    receipt = make_receipt(chosen.name, code, chosen.indices, log.tree, log.note, ports.ca_public_key, payloads)
+    verify_receipt(receipt.encode(), code, ports.publication.read("vkey").decode().strip())
+    return receipt.encode()
+
+
+def _early(detail: str) -> Problem:
+    return Problem(409, f"{detail}; try again", headers={"Retry-After": str(_RETRY_S)})
