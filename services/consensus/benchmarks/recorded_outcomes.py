@@ -49,7 +49,8 @@ def generated_call(text: str, entry_point: str) -> tuple[str, Any] | None:
         return None
     if not isinstance(statement, ast.Assert):
         return None
-    test, expected = statement.test, ast.Constant(value=True)
+    test: ast.expr = statement.test
+    expected: ast.expr = ast.Constant(value=True)
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, expected = test.operand, ast.Constant(value=False)
     elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):

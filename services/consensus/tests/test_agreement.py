@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from grace_common.contract.errors import Refused
@@ -229,8 +229,9 @@ def test_no_candidate_and_invalid_policies_are_refused() -> None:
 def test_the_confidence_map_is_monotone_and_never_certain() -> None:
     shares = [DEFAULT.confidence(step / 100) for step in range(101)]
 
-    assert all(low < high for low, high in zip(shares, shares[1:], strict=False))
-    assert shares[0] < 0.01 and shares[-1] < 1
+    assert all(low < high for low, high in pairwise(shares))
+    assert shares[0] < 0.01
+    assert shares[-1] < 1
 
 
 def test_correlated_votes_are_worth_between_one_and_the_inverse_of_their_correlation() -> None:

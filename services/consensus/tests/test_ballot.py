@@ -35,7 +35,7 @@ some_history = st.lists(
 
 def votes(text: str) -> list[Ballot]:
     """Read ballots such as "a:x b:y"."""
-    return [Ballot(*pair.split(":")) for pair in text.split()]
+    return [Ballot(voter, option) for voter, option in (pair.split(":") for pair in text.split())]
 
 
 def test_one_voter_is_believed_as_far_as_its_prior_reliability() -> None:

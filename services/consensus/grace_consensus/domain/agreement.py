@@ -5,7 +5,7 @@ return the same on every valid probe. A cluster's support is the number of indep
 count once, candidates of one generator are damped, kindred clusters vouch in part. Generated tests and clusters are
 evidence for each other: a test is as reliable as the clusters that pass it are heavy, a cluster as heavy as its
 support times the reliable tests it passes (B. Chen et al., CodeT: Code Generation with Generated Tests, 2022). Against
-all clusters stands "none of them is right". A calibration fitted on real outcomes turns the posterior into a confidence.
+all clusters stands "none of them is right". A calibration fitted on real outcomes makes the posterior a confidence.
 """
 
 from collections.abc import Sequence
