@@ -54,7 +54,7 @@ def generated_call(text: str, entry_point: str) -> tuple[str, Any] | None:
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         test, expected = test.operand, ast.Constant(value=False)
     elif isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.Is):
-        test, expected = test.left, test.comparators[0]
+        expected, test = test.comparators[0], test.left
     if not (isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == entry_point):
         return None
     if test.keywords or not test.args:
