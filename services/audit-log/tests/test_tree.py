@@ -1,6 +1,6 @@
 """Growing the tree."""
 
-from grace_audit_log.domain.tree import Head, LogIdentity, grow
+from grace_audit_log.domain.tree import FullTile, Head, LogIdentity, grow
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import open_checkpoint, previous_extension
@@ -18,7 +18,8 @@ def empty() -> Head:
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=6))
 def test_however_the_leaves_are_cut_into_batches_the_tree_is_the_same(sizes: list[int]) -> None:
-    head, leaves, tiles = empty(), [b"%d" % number for number in range(sum(sizes))], {}
+    head, leaves = empty(), [b"%d" % number for number in range(sum(sizes))]
+    tiles: dict[tuple[int, int], FullTile] = {}
     done = 0
     for size in sizes:
         growth = grow(head, leaves[done : done + size], LOG)

@@ -1,0 +1,61 @@
+"""Issued certificates in PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from grace_common.contract.events.identity import CertificateIssued
+from grace_common.runtime.database import Database, current
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Row, Table, Text, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+certificate = Table(
+    "certificate",
+    MetaData(),
+    Column("key_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    Column("not_before", DateTime(timezone=True), nullable=False),
+    Column("not_after", DateTime(timezone=True), nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("reason", Text),
+)
+
+
+class PostgresCertificates:
+    """Implements `Certificates`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, key_id: str) -> CertificateIssued | None:
+        row = (await current().execute(select(certificate).where(certificate.c.key_id == key_id))).first()
+        return None if row is None else _stated(row)
+
+    async def keep(self, stated: CertificateIssued) -> None:
+        values = stated.model_dump() | {"roles": list(stated.roles)}
+        kept = insert(certificate).values(values)
+        await current().execute(kept.on_conflict_do_update(index_elements=["key_id"], set_=values))
+
+    async def holding(self, at: datetime) -> Sequence[CertificateIssued]:
+        query = (
+            select(certificate)
+            .where(certificate.c.not_after > at)
+            .order_by(certificate.c.subject.like("service/%").desc(), certificate.c.not_before, certificate.c.key_id)
+        )
+        async with self._database.reading() as connection:
+            return [_stated(row) for row in (await connection.execute(query)).all()]
+
+
+def _stated(row: Row[Any]) -> CertificateIssued:
+    return CertificateIssued(
+        key_id=row.key_id,
+        subject=row.subject,
+        certificate=row.certificate,
+        not_before=row.not_before,
+        not_after=row.not_after,
+        roles=tuple(row.roles),
+        revoked_at=row.revoked_at,
+        reason=row.reason,
+    )

@@ -1,0 +1,17 @@
+"""What a service is given at deployment: key.pem, cert.pem and ca.pem in a folder that only it can read."""
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from grace_crypto_signer.adapters.key_files import write_private
+
+
+def write(folder: Path, key: Ed25519PrivateKey, certificate: x509.Certificate, authority: x509.Certificate) -> None:
+    """Write the three files, the certificate last: it is what tells that all are there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(folder / "ca.pem", authority.public_bytes(Encoding.PEM))
+    write_private(folder / "key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private(folder / "cert.pem", certificate.public_bytes(Encoding.PEM))

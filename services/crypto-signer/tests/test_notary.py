@@ -1,0 +1,281 @@
+"""Notarising: what an entry says, that it verifies, and that it never changes."""
+
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from grace_common.contract import envelope, topics
+from grace_common.contract.approval import approval_digest
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.base import Event, event_types
+from grace_common.contract.events.operation import OperationSucceeded
+from grace_common.contract.events.round import ApprovalRecorded, PoliciesPublished, TaskCompleted
+from grace_common.contract.events.signature import (
+    ArtifactAttested,
+    EnvelopeNotarized,
+    NotaryKeyPublished,
+    OperationKeyGenerated,
+)
+from grace_common.contract.events.task import ApprovalGiven, TaskSubmitted
+from grace_common.testing.ledger import MemoryLog
+from grace_common.transparency.attestation import PROVENANCE, REVIEW, Attestation
+from grace_common.transparency.checkpoint import ca_extension
+from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
+from grace_common.transparency.receipt import make_receipt, verify_receipt
+from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
+from grace_crypto_signer.domain.notary import KEY_ENTRY, Notary
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .examples import FIRST, KEYRING, OPERATION, OWN, SECOND, TIME, Stated
+
+E = TypeVar("E", bound=Event)
+SUBMITTED = Stated(TaskSubmitted.example())
+
+
+def notary() -> Notary:
+    return Notary(KEYRING, OWN)
+
+
+def notarize(by: Notary, stated: Stated, service: str = "gateway") -> list[Event]:
+    return [envelope.open(value).event for value in by.notarize(stated.topic, stated.key, stated.value, service)]
+
+
+def only(events: list[Event], wanted: type[E]) -> E:
+    [found] = [event for event in events if isinstance(event, wanted)]
+    return found
+
+
+def statement_of(leaf: bytes) -> Statement:
+    _, statement = read_leaf(leaf)
+    assert statement is not None
+    return statement
+
+
+def test_an_entry_states_the_six_ws_and_the_digest_signed_with_the_operations_key() -> None:
+    key, entry = notarize(notary(), SUBMITTED)
+
+    assert isinstance(entry, EnvelopeNotarized)
+    statement = statement_of(entry.leaf)
+    assert statement == Statement(
+        id=str(SUBMITTED.id),
+        type=TaskSubmitted.TYPE,
+        service="gateway",
+        actor="ada",
+        subject_type="task",
+        subject=SUBMITTED.event.partition_key,
+        topic="grace.task.v1",
+        key=SUBMITTED.event.partition_key,
+        time=TIME.isoformat(),
+        correlation_id=SUBMITTED.event.partition_key,
+        causation_id=None,
+        operation_id=str(OPERATION),
+        digest=sha256(SUBMITTED.value).hexdigest(),
+    )
+    assert isinstance(key, OperationKeyGenerated)
+    assert verify_envelope(DsseEnvelope.parse(entry.leaf), {key.key_id: key.public_key}) == [key.key_id]
+    assert entry.payload == SUBMITTED.value
+    assert entry.entry_id == SUBMITTED.id
+    assert (entry.entry_type, entry.actor, entry.service) == (TaskSubmitted.TYPE, "ada", "gateway")
+    assert (entry.operation_id, entry.time) == (OPERATION, TIME)
+
+
+def test_the_key_of_an_operation_is_logged_before_its_first_entry_and_once() -> None:
+    by = notary()
+
+    first, second = notarize(by, SUBMITTED), notarize(by, Stated(TaskSubmitted.example(), id=uuid4()))
+
+    assert [type(event) for event in first] == [OperationKeyGenerated, EnvelopeNotarized]
+    assert [type(event) for event in second] == [EnvelopeNotarized]
+    key = only(first, OperationKeyGenerated)
+    assert key.entry_type == KEY_ENTRY
+    statement = statement_of(key.leaf)
+    assert statement.announced == OperationKey(key.public_key, str(OPERATION), 1)
+    assert verify_envelope(DsseEnvelope.parse(key.leaf), {OWN.notary.key_id: OWN.notary.public_key})
+
+
+def test_an_operation_that_outlives_its_epoch_gets_a_second_key() -> None:
+    by = notary()
+    late = Stated(TaskSubmitted.example(), id=uuid4(), time=SECOND.not_before)
+
+    keys = [only(notarize(by, one), OperationKeyGenerated) for one in (SUBMITTED, late)]
+
+    assert [key.epoch for key in keys] == [1, 2]
+    assert keys[0].entry_id != keys[1].entry_id
+    assert keys[1].public_key == SECOND.operation_key(OPERATION).public_key
+
+
+def test_a_key_that_was_forgotten_is_announced_again_under_the_same_entry_id() -> None:
+    by = Notary(KEYRING, OWN, remembered=1)
+    first = only(notarize(by, SUBMITTED), OperationKeyGenerated)
+    notarize(by, Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4()))
+
+    again = only(notarize(by, SUBMITTED), OperationKeyGenerated)
+
+    assert again == first
+
+
+@given(st.uuids(), st.text(min_size=1, max_size=50).filter(lambda text: "\0" not in text), st.uuids())
+def test_notarising_again_gives_the_same_bytes_whoever_does_it(id_: UUID, actor: str, operation: UUID) -> None:
+    stated = Stated(TaskSubmitted.example(), id=id_, actor=actor, operation=operation)
+
+    def values() -> list[bytes]:
+        return notary().notarize(stated.topic, stated.key, stated.value, "gateway")
+
+    assert values() == values()
+
+
+@pytest.mark.parametrize("type_", sorted(t for t, event in event_types().items() if event.TOPIC.notarized))
+def test_every_notarised_event_gets_an_entry_that_the_contract_opens(type_: str) -> None:
+    stated = Stated(event_types()[type_].example())
+    [writer, *_] = stated.event.TOPIC.writers
+
+    events = notarize(notary(), stated, writer)
+
+    entry = only(events, EnvelopeNotarized)
+    assert statement_of(entry.leaf).digest == sha256(stated.value).hexdigest()
+    for value in notary().notarize(stated.topic, stated.key, stated.value, writer):
+        opened = envelope.open(value)
+        assert orjson.loads(envelope.encode(opened)).keys() == orjson.loads(value).keys()
+        assert opened.causation == stated.id
+        assert opened.source == "/grace/crypto-signer"
+
+
+def test_what_an_entry_is_about_is_named() -> None:
+    succeeded = statement_of(only(notarize(notary(), Stated(OperationSucceeded.example())), EnvelopeNotarized).leaf)
+    policies = statement_of(only(notarize(notary(), Stated(PoliciesPublished.example())), EnvelopeNotarized).leaf)
+
+    assert (succeeded.subject_type, succeeded.subject) == ("operation", str(OperationSucceeded.example().operation_id))
+    assert (policies.subject_type, policies.subject) == ("round", "policies")
+
+
+def test_the_own_keys_are_published_under_the_signature_of_the_ca() -> None:
+    events = [envelope.open(value).event for value in notary().key_entries()]
+
+    for event, key, purpose in zip(events, (OWN.notary, OWN.attestation), ("notary", "attestation"), strict=True):
+        assert isinstance(event, NotaryKeyPublished)
+        assert (event.key_id, event.public_key, event.purpose) == (key.key_id, key.public_key, purpose)
+        assert verify_envelope(DsseEnvelope.parse(event.leaf), {OWN.authority.key_id: OWN.authority.public_key})
+        announced = statement_of(event.leaf).announced
+        assert isinstance(announced, PublishedKey)
+        assert announced.public_key == key.public_key
+    assert notary().key_entries() == notary().key_entries()
+
+
+def completed() -> Stated:
+    return Stated(TaskCompleted.example().model_copy(update={"submitted_at": TIME}))
+
+
+def recorded(**changes: object) -> Stated:
+    example = ApprovalRecorded.example()
+    digest = approval_digest(
+        artifact=str(example.artifact_sha256), report=str(example.report_sha256), decision=str(example.decision_sha256)
+    )
+    return Stated(example.model_copy(update={"digest": digest} | changes), causation=uuid4())
+
+
+def attested(stated: Stated) -> Attestation:
+    event = only(notarize(notary(), stated, "mtl-orchestrator"), ArtifactAttested)
+    dsse = DsseEnvelope.parse(event.leaf)
+    assert verify_envelope(dsse, {OWN.attestation.key_id: OWN.attestation.public_key})
+    attestation = Attestation.parse(dsse.payload)
+    assert event.artifact_sha256 == attestation.subjects[0].sha256
+    return attestation
+
+
+def test_a_completed_task_is_attested_with_its_provenance() -> None:
+    attestation = attested(completed())
+
+    assert attestation.predicate_type == PROVENANCE
+    [subject] = attestation.subjects
+    assert (subject.name, subject.sha256) == ("fibonacci.py", "01" * 32)
+    build = attestation.predicate["buildDefinition"]
+    assert build["externalParameters"]["requester"] == "ada"
+    assert build["internalParameters"]["generator"] == "synthesis"
+    assert attestation.predicate["runDetails"]["metadata"]["startedOn"] == "2026-11-22T12:00:00Z"
+
+
+def test_an_approval_that_counts_is_attested_as_a_review_of_the_digests() -> None:
+    stated = recorded()
+
+    attestation = attested(stated)
+
+    assert attestation.predicate_type == REVIEW
+    assert attestation.predicate["approved"] == {"artifact": "01" * 32, "decision": "03" * 32, "report": "02" * 32}
+    assert attestation.predicate["event_id"] == str(stated.causation)
+    assert (attestation.predicate["reviewer"], attestation.predicate["policy"]) == ("grace", "approval@1")
+
+
+@pytest.mark.parametrize("changes", [{"digest": "ab" * 32}, {"role": None}, {"entry_point": None}])
+def test_an_approval_that_does_not_hold_together_is_notarised_and_not_attested(changes: dict[str, object]) -> None:
+    events = notarize(notary(), recorded(**changes), "mtl-orchestrator")
+
+    assert [type(event) for event in events] == [OperationKeyGenerated, EnvelopeNotarized]
+
+
+def malformed(**attributes: object) -> bytes:
+    return orjson.dumps(orjson.loads(SUBMITTED.value) | attributes)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"not json",
+        b"[1]",
+        b"{}",
+        malformed(id="no id"),
+        malformed(time="2026-11-22T00:00:00"),
+        malformed(time="20261122T000000+00:00"),
+        malformed(time=7),
+        malformed(specversion="0.3"),
+        malformed(data=[]),
+        malformed(actor=""),
+        malformed(actor="a\0b"),
+        malformed(correlationid=None),
+        malformed(causationid=7),
+        malformed(traceparent=""),
+    ],
+)
+def test_what_is_no_envelope_is_not_signed(value: bytes) -> None:
+    with pytest.raises(Refused):
+        notary().notarize(topics.TASK.name, b"task", value, "gateway")
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff"])
+def test_a_record_without_a_readable_key_is_not_signed(key: bytes) -> None:
+    with pytest.raises(Refused, match="key"):
+        notary().notarize(topics.TASK.name, key, SUBMITTED.value, "gateway")
+
+
+def test_a_stranger_verifies_the_receipt_that_these_entries_make() -> None:
+    code = TaskCompleted.example().code.encode()
+    digests = {"artifact": sha256(code).hexdigest(), "report": "02" * 32, "decision": "03" * 32}
+    digest = approval_digest(**digests)
+    approval = Stated(ApprovalGiven.example().model_copy(update={"digest": digest}), id=uuid4(), actor="grace")
+    counted = recorded(artifact_sha256=digests["artifact"], digest=digest)
+    counted = Stated(counted.event, id=uuid4(), causation=approval.id, actor="grace")
+    done = Stated(TaskCompleted.example().model_copy(update={"artifact_sha256": digests["artifact"]}), id=uuid4())
+    by, log = notary(), MemoryLog(extensions=(ca_extension(OWN.authority.public_key),))
+    values = [*by.key_entries()]
+    for stated, service in ((approval, "gateway"), (counted, "mtl-orchestrator"), (done, "mtl-orchestrator")):
+        values += by.notarize(stated.topic, stated.key, stated.value, service)
+    events = [envelope.open(value).event for value in values]
+    indices = [log.append(event.leaf) for event in events if hasattr(event, "leaf")]
+    payloads = {
+        index: event.payload
+        for index, event in zip(indices, events, strict=True)
+        if isinstance(event, EnvelopeNotarized) and event.entry_id == approval.id
+    }
+    checkpoint = log.publish()
+
+    receipt = make_receipt(
+        "fibonacci.py", code, indices, log.tree(), checkpoint, OWN.authority.public_key, payloads
+    ).encode()
+    findings = verify_receipt(receipt, code, str(log.key))
+
+    assert [proven.attestation.predicate_type for proven in findings.attestations] == [REVIEW, PROVENANCE]
+    [review] = findings.reviews
+    assert (review.reviewer, review.approval_digest) == ("grace", digest)
+    assert FIRST.operation_key(OPERATION).key_id in {proven.key_id for proven in findings.statements}
