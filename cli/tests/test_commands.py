@@ -1,0 +1,74 @@
+"""The commands as a user meets them: what they print, and their exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from grace_cli.commands.stack import table
+from grace_cli.errors import CliError, Exit
+from grace_cli.main import show_error
+from grace_cli.stack.status import ChildStatus, StackStatus, State
+from rich.console import Console
+
+
+def grace(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environ = dict(os.environ) | {"GRACE_HOME": str(home)} | settings
+    return subprocess.run(
+        [sys.executable, "-m", "grace_cli.main", *words], env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_tells_the_exit_codes(tmp_path: Path) -> None:
+    done = grace(tmp_path, "--help", COLUMNS="200")
+    assert done.returncode == Exit.OK
+    assert "3 the stack is not running" in done.stdout
+
+
+def test_the_commands_answer_without_loading_the_event_framework(tmp_path: Path) -> None:
+    program = "import sys; from grace_cli.main import build_app; build_app(); print('faststream' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_status_without_a_stack_says_how_to_start_it(tmp_path: Path) -> None:
+    done = grace(tmp_path, "status")
+    assert done.returncode == Exit.NOT_RUNNING
+    assert "grace up" in done.stderr
+    as_json = grace(tmp_path, "status", "--json")
+    assert as_json.returncode == Exit.NOT_RUNNING
+    assert json.loads(as_json.stdout)["code"] == Exit.NOT_RUNNING
+
+
+def test_down_without_a_stack_is_no_error(tmp_path: Path) -> None:
+    done = grace(tmp_path, "down")
+    assert (done.returncode, done.stdout.strip()) == (0, "Grace was not running.")
+    assert json.loads(grace(tmp_path, "down", "--json").stdout) == {"stopped": False, "purged": False}
+
+
+def test_an_unknown_command_is_wrong_usage(tmp_path: Path) -> None:
+    assert grace(tmp_path, "fly").returncode == Exit.USAGE
+
+
+def test_a_half_named_cluster_is_told_by_up(tmp_path: Path) -> None:
+    done = grace(
+        tmp_path / "home", "up", GRACE_KAFKA_BOOTSTRAP="nowhere", GRACE_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x"
+    )
+    assert done.returncode == Exit.FAILED
+    assert "GRACE_KAFKA_BOOTSTRAP is 'nowhere'" in done.stderr
+
+
+def test_a_table_shows_each_process_with_its_troubles() -> None:
+    child = ChildStatus("consensus", State.RESTARTING, None, None, 8421, 4, -9, "2026-11-23", "it was ended by SIGKILL")
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table(StackStatus(1, 1.0, children=[child])))
+    for word in ("consensus", "restarting", "8421", "4", "-9", "it was ended by SIGKILL"):
+        assert word in shown.get()
+
+
+def test_an_error_is_shown_with_its_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(CliError("the cup is empty", "fill it"), as_json=False)
+    assert capsys.readouterr().err.splitlines() == ["grace: the cup is empty", "       fill it"]
