@@ -1,0 +1,17 @@
+"""Options that several commands have in common, and how their answers are printed."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsUser = Annotated[
+    str | None, typer.Option("--as", metavar="USER", help="Act as this local user: ada, grace, olga or anton.")
+]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value on one line, as programs like it."""
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
