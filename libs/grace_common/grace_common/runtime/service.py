@@ -22,7 +22,7 @@ from grace_common.runtime.clock import Clock, SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
 from grace_common.runtime.follower import IdentityFollower
-from grace_common.runtime.health import Application, probes, server
+from grace_common.runtime.health import Application, ProbeServer, probes, server
 from grace_common.runtime.identity import Directory, Workload
 from grace_common.runtime.operation import Recorder
 from grace_common.runtime.outage import describe_outage, is_outage
@@ -64,13 +64,8 @@ class Service:
     healthy: bool = True
 
     def __post_init__(self) -> None:
-        self.workload = Workload.load(self.settings.identity_dir)
         self.outbox = Outbox(self.database)
-        self.producer = SealedProducer(self.settings, self.workload.sealer())
-        self.relay = Relay(self.database, self.outbox, self.producer, resend_s=self.settings.outbox_resend_s)
-        self.identities = IdentityFollower(
-            self.settings, Directory(self.workload.authority, self.settings.trust_domain)
-        )
+        self._relay: Relay | None = None
         self._consuming = False
         self._stopped_by: asyncio.Future[None] | None = None
 
@@ -86,20 +81,24 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, self.end)
         Recorder(self.settings.service, self.outbox, self.clock).install()
         self._check_schemas()
+        workload = Workload.load(self.settings.identity_dir)
+        identities = IdentityFollower(self.settings, Directory(workload.authority, self.settings.trust_domain))
+        producer = SealedProducer(self.settings, workload.sealer())
+        relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)
         http = server(
             self.asgi or probes(self.settings.service, self.readiness), self.settings.http_host, self.settings.http_port
         )
         tasks = [asyncio.create_task(http.serve(), name="http")]
-        kafka, deliveries = self._consumers(stopped_by)
+        kafka, deliveries = self._consumers(identities, stopped_by)
         try:
             if not await _before_stop(patiently(self._database_ready, self), stopped_by):
                 return
             tasks += [
                 asyncio.create_task(work(), name=name)
                 for name, work in (
-                    ("identities", self.identities.run),
-                    ("relay", self.relay.run),
-                    ("coverage", self.relay.watch_coverage),
+                    ("identities", identities.run),
+                    ("relay", relay.run),
+                    ("coverage", relay.watch_coverage),
                     *((f"background-{at}", one) for at, one in enumerate(self.background)),
                 )
             ]
@@ -112,7 +111,7 @@ class Service:
             await stopped_by
         finally:
             self._consuming = False
-            await self._stop(kafka, deliveries, tasks, http)
+            await self._stop(kafka, deliveries, tasks, http, relay, producer)
             _log.info("stopped")
 
     def end(self) -> None:
@@ -124,7 +123,7 @@ class Service:
         """Return every component this service needs, with None where it is ready, else what is missing."""
         components: dict[str, str | None] = {
             "consumers": None if self._consuming and self.healthy else "waiting for the broker or the database",
-            "relay": None if self.relay.healthy else "the outbox is not being relayed to the broker",
+            "relay": None if self._relay and self._relay.healthy else "the outbox is not being relayed to the broker",
         }
         try:
             async with asyncio.timeout(2), self.database.reading() as connection:
@@ -147,9 +146,11 @@ class Service:
     def migrations(self) -> Path | None:
         return Path(str(files(self.package) / "migrations")) if self.package else None
 
-    def _consumers(self, stopped_by: "asyncio.Future[None]") -> tuple[KafkaBroker, list[Delivery]]:
+    def _consumers(
+        self, identities: IdentityFollower, stopped_by: "asyncio.Future[None]"
+    ) -> tuple[KafkaBroker, list[Delivery]]:
         kafka = broker(self.settings)
-        gate = Gate(self.settings.service, self.identities, self.outbox, self.clock)
+        gate = Gate(self.settings.service, identities, self.outbox, self.clock)
         deliveries = [
             Delivery(
                 self.settings,
@@ -184,7 +185,13 @@ class Service:
         )
 
     async def _stop(
-        self, kafka: KafkaBroker, deliveries: Sequence[Delivery], tasks: "list[asyncio.Task[Any]]", http: Any
+        self,
+        kafka: KafkaBroker,
+        deliveries: Sequence[Delivery],
+        tasks: "list[asyncio.Task[Any]]",
+        http: ProbeServer,
+        relay: Relay,
+        producer: SealedProducer,
     ) -> None:
         """Finish what is in hand, hand back the rest, send what was stated, then close."""
         http.should_exit = True
@@ -196,13 +203,13 @@ class Service:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(5):
-                while await self.relay.relay_once():
+                while await relay.relay_once():
                     pass
         except Exception as error:
             if not is_outage(error):
                 raise
             _log.info("outbox_kept", why=describe_outage(error))
-        await self.producer.close()
+        await producer.close()
         await self.database.close()
 
 
