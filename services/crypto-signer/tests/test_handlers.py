@@ -1,0 +1,272 @@
+"""Handlers with handwritten ports."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from grace_common.contract import envelope
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.identity import CertificateIssued
+from grace_common.contract.events.signature import EnvelopeNotarized, NotaryKeyPublished, OperationKeyGenerated
+from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
+from grace_common.runtime.operation import Operation
+from grace_common.runtime.router import Work
+from grace_common.runtime.seal import SealedRecord, Signer
+from grace_common.testing.clock import FixedClock
+from grace_crypto_signer.domain.certificate import Authority
+from grace_crypto_signer.domain.keyring import Keyring
+from grace_crypto_signer.handlers.certifying import Restating, certify, revoke
+from grace_crypto_signer.handlers.notarizing import Notarizing
+from grace_crypto_signer.ports import Ports
+
+from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, private_key
+
+SIGNER = Signer("service/gateway", "key")
+
+
+@dataclass
+class MemoryCertificates:
+    kept: dict[str, CertificateIssued] = field(default_factory=dict)
+
+    async def find(self, key_id: str) -> CertificateIssued | None:
+        return self.kept.get(key_id)
+
+    async def keep(self, stated: CertificateIssued) -> None:
+        self.kept[stated.key_id] = stated
+
+    async def holding(self, at: datetime) -> Sequence[CertificateIssued]:
+        return [stated for stated in self.kept.values() if stated.not_after > at]
+
+
+@dataclass
+class MemoryTopics:
+    """Implements `Producer`; fails as often as told."""
+
+    signed: list[bytes] = field(default_factory=list)
+    identified: list[CertificateIssued] = field(default_factory=list)
+    outages: int = 0
+
+    async def sign(self, values: Sequence[bytes]) -> None:
+        self._fail()
+        self.signed += values
+
+    async def identify(self, stated: Sequence[CertificateIssued]) -> None:
+        self._fail()
+        self.identified += stated
+
+    def _fail(self) -> None:
+        if self.outages:
+            self.outages -= 1
+            raise ConnectionError("the broker does not answer")
+
+
+@dataclass
+class MemoryEpochs:
+    keyring: Keyring = KEYRING
+    outages: int = 0
+    loads: int = 0
+
+    async def load(self) -> Keyring:
+        self.loads += 1
+        if self.outages:
+            self.outages -= 1
+            raise ConnectionError("PostgreSQL does not answer")
+        return self.keyring
+
+
+def record(stated: Stated) -> SealedRecord:
+    return SealedRecord(stated.topic, 0, 0, stated.key, stated.value, TIME, SIGNER)
+
+
+def types(values: Sequence[bytes]) -> list[type]:
+    return [type(envelope.open(value).event) for value in values]
+
+
+def notarizing(topics: MemoryTopics, epochs: MemoryEpochs | None = None) -> Notarizing:
+    return Notarizing(epochs or MemoryEpochs(), OWN, topics, epochs_every_s=0.001)
+
+
+async def test_the_own_keys_come_first_and_then_every_record_in_order() -> None:
+    topics, stated = MemoryTopics(), [Stated(TaskSubmitted.example(), id=uuid4()) for _ in range(120)]
+    handler = notarizing(topics)
+    assert await handler.start_at("grace.task.v1", 0) is None
+
+    await handler.handle([record(one) for one in stated])
+    await handler.handle([record(stated[0])])
+
+    assert types(topics.signed[:4]) == [
+        NotaryKeyPublished,
+        NotaryKeyPublished,
+        OperationKeyGenerated,
+        EnvelopeNotarized,
+    ]
+    opened = [envelope.open(value).event for value in topics.signed]
+    entries = [event.entry_id for event in opened if isinstance(event, EnvelopeNotarized)]
+    assert entries == [*(one.id for one in stated), stated[0].id]
+
+
+async def test_after_an_outage_the_same_records_give_the_same_entries() -> None:
+    topics, other = MemoryTopics(outages=1), MemoryTopics()
+    records = [record(Stated(TaskSubmitted.example()))]
+    handler = notarizing(topics)
+    for _ in range(2):
+        try:
+            await handler.handle(records)
+        except ConnectionError:
+            topics.outages = 0
+
+    await notarizing(other).handle(records)
+
+    assert topics.signed == other.signed
+
+
+async def test_a_record_that_is_no_envelope_holds_up_nothing() -> None:
+    topics, good = MemoryTopics(), record(Stated(TaskSubmitted.example()))
+    handler = notarizing(topics)
+    bad = SealedRecord(good.topic, 0, 1, good.key, b"not json", TIME, SIGNER)
+
+    await handler.handle([bad])
+    await handler.handle([bad, good, bad])
+
+    assert types(topics.signed)[2:] == [OperationKeyGenerated, EnvelopeNotarized]
+
+
+async def test_a_new_epoch_is_taken_in_while_running() -> None:
+    topics, epochs = MemoryTopics(), MemoryEpochs(Keyring([FIRST]), outages=0)
+    handler = notarizing(topics, epochs)
+    await handler.refresh_epochs()
+    await handler.handle([record(Stated(TaskSubmitted.example()))])
+    epochs.keyring, epochs.outages, seen = KEYRING, 1, epochs.loads
+    following = asyncio.create_task(handler.follow_epochs())
+    async with asyncio.timeout(10):
+        while True:
+            if epochs.loads >= seen + 3:
+                break
+            await asyncio.sleep(0.001)
+    following.cancel()
+
+    await handler.handle([record(Stated(TaskSubmitted.example(), time=SECOND.not_before))])
+
+    key = envelope.open(topics.signed[-2]).event
+    assert isinstance(key, OperationKeyGenerated)
+    assert key.epoch == 2
+
+
+async def test_an_epoch_that_does_not_open_is_no_outage() -> None:
+    class Closed(MemoryEpochs):
+        async def load(self) -> Keyring:
+            raise Refused("the seed does not open")
+
+    with pytest.raises(Refused):
+        await notarizing(MemoryTopics(), Closed()).follow_epochs()
+
+
+@pytest.fixture
+def ports() -> Ports:
+    authority = Authority.create(private_key("ca"), "grace.local", serial=1, now=TIME)
+    return Ports(authority, MemoryCertificates(), FixedClock(TIME), "own key")
+
+
+def work(event: ProducerEnrolled | KeyRevocationRequested, id_: UUID | None = None) -> Work:
+    stated = Stated(event, id=id_ or uuid4())
+    operation = Operation(
+        id=uuid4(),
+        name="crypto-signer.certify",
+        service="crypto-signer",
+        actor="olga",
+        subject="build-farm",
+        correlation="build-farm",
+        why=event.TYPE,
+        started_at=TIME,
+    )
+    return Work(envelope.open(stated.value), operation, SIGNER)
+
+
+def enrolled(**changes: object) -> ProducerEnrolled:
+    key = private_key("farm").public_key().public_bytes_raw()
+    return ProducerEnrolled.example().model_copy(update={"public_key": key} | changes)
+
+
+async def test_a_producer_is_certified_with_its_roles_until_the_time_that_was_set(ports: Ports) -> None:
+    event, cause = enrolled(), uuid4()
+
+    [issued] = await certify(event, ports, work(event, cause)) or []
+
+    assert isinstance(issued, CertificateIssued)
+    assert (issued.subject, issued.roles, issued.not_after) == (
+        "producer/build-farm",
+        ("requester",),
+        event.valid_until,
+    )
+    assert await ports.certificates.find(issued.key_id) == issued
+    assert await certify(event, ports, work(event, cause)) == [issued]
+
+
+async def test_a_key_of_somebody_else_or_a_revoked_one_is_not_certified(ports: Ports) -> None:
+    event = enrolled()
+    [issued] = await certify(event, ports, work(event)) or []
+    assert isinstance(issued, CertificateIssued)
+    taken = enrolled(name="another")
+    with pytest.raises(Refused, match="producer/build-farm"):
+        await certify(taken, ports, work(taken))
+
+    revocation = KeyRevocationRequested(key_id=issued.key_id, reason="lost", by="olga")
+    await revoke(revocation, ports, work(revocation))
+
+    with pytest.raises(Refused, match="revoked"):
+        await certify(event, ports, work(event))
+
+
+async def test_an_enrolment_that_has_ended_already_is_refused(ports: Ports) -> None:
+    event = enrolled(valid_until=TIME - timedelta(days=1))
+
+    with pytest.raises(Refused, match="before it begins"):
+        await certify(event, ports, work(event))
+
+
+async def test_a_revocation_states_the_key_with_the_time(ports: Ports) -> None:
+    event = enrolled()
+    [issued] = await certify(event, ports, work(event)) or []
+    assert isinstance(issued, CertificateIssued)
+    revocation = KeyRevocationRequested(key_id=issued.key_id, reason="laptop lost", by="olga")
+
+    [revoked] = await revoke(revocation, ports, work(revocation)) or []
+
+    assert revoked == issued.model_copy(update={"revoked_at": TIME, "reason": "laptop lost"})
+    assert await revoke(revocation, ports, work(revocation)) == []
+
+
+@pytest.mark.parametrize(("key_id", "why"), [("nobody's", "ever certified"), ("own key", "new one first")])
+async def test_neither_an_unknown_key_nor_the_own_one_is_revoked(ports: Ports, key_id: str, why: str) -> None:
+    await ports.certificates.keep(CertificateIssued.example().model_copy(update={"key_id": "own key"}))
+    event = KeyRevocationRequested(key_id=key_id, reason="lost", by="olga")
+
+    with pytest.raises(Refused, match=why):
+        await revoke(event, ports, work(event))
+
+
+async def test_certificates_that_hold_are_stated_again_after_an_outage_too() -> None:
+    certificates, topics = MemoryCertificates(), MemoryTopics(outages=1)
+    await certificates.keep(CertificateIssued.example())
+    await certificates.keep(CertificateIssued.example().model_copy(update={"key_id": "old", "not_after": TIME}))
+    loop = asyncio.create_task(Restating(certificates, topics, FixedClock(TIME), every_s=0.001).run())
+    async with asyncio.timeout(10):
+        while True:
+            if len(topics.identified) >= 2:
+                break
+            await asyncio.sleep(0.001)
+    loop.cancel()
+
+    assert {one.key_id for one in topics.identified} == {"3f2a"}
+
+
+async def test_a_bug_ends_the_restating() -> None:
+    class Broken(MemoryCertificates):
+        async def holding(self, at: datetime) -> Sequence[CertificateIssued]:
+            raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        await Restating(Broken(), MemoryTopics(), FixedClock(TIME), every_s=0.001).run()
