@@ -104,9 +104,11 @@ class Operation:
     def envelope(self, event: Event, now: datetime) -> Envelope:
         """Wrap a fact stated within this operation. Its id derives from the cause, or from the operation itself."""
         cause = self.cause if self.cause is not None else self.id
-        ordinal = self._stated[event.TYPE]
-        self._stated[event.TYPE] += 1
-        envelope = self._wrap(event, answer_id(cause, event.TYPE, ordinal), now)
+        which: int | str | None = event.distinguisher
+        if which is None:
+            which = self._stated[event.TYPE]
+            self._stated[event.TYPE] += 1
+        envelope = self._wrap(event, answer_id(cause, event.TYPE, which), now)
         self.wrote.append(envelope.id)
         return envelope
 

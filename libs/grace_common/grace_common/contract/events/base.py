@@ -43,6 +43,14 @@ class Event(Contract):
         """The Kafka key: the task's id wherever there is one."""
         raise Refused(f"{type(self).__name__} states no partition key")
 
+    @property
+    def distinguisher(self) -> str | None:
+        """What tells this answer from others of its type to one cause, when work done again may order them otherwise.
+
+        None: their order tells them apart.
+        """
+        return None
+
     def upcast(self) -> "Event":
         """Return the newest version of this fact; the newest returns itself."""
         return self
@@ -63,6 +71,9 @@ def event_types() -> dict[str, type[Event]]:
     return dict(Event._REGISTRY)
 
 
-def answer_id(cause: UUID, type_: str, ordinal: int) -> UUID:
-    """Return the id of the `ordinal`-th answer of one type to `cause`: handling a record twice gives the same ids."""
-    return uuid5(cause, f"{type_}#{ordinal}")
+def answer_id(cause: UUID, type_: str, which: int | str) -> UUID:
+    """Return the id of one answer of a type to `cause`: handling a record twice gives the same ids.
+
+    which  the answer's ordinal among those of its type, from zero, or its distinguisher
+    """
+    return uuid5(cause, f"{type_}#{which}")

@@ -87,6 +87,10 @@ class CandidateGenerated(_CandidateEvent):
     code: Annotated[str, Field(max_length=16_000)]
     code_sha256: Sha256
 
+    @property
+    def distinguisher(self) -> str:
+        return str(self.candidate_id)
+
     @classmethod
     def example(cls) -> Self:
         return cls(
@@ -101,7 +105,10 @@ class CandidateGenerated(_CandidateEvent):
 
 
 class CandidateEvaluated(_CandidateEvent):
-    """One candidate went through the sandbox; `report_sha256` is over the report as sorted compact JSON."""
+    """One candidate went through the sandbox; `report_sha256` is over the report as sorted compact JSON.
+
+    A candidate that is examined again has another report; the matrix's row names the one that counts.
+    """
 
     TYPE: ClassVar = "grace.candidate-evaluated.v1"
 
@@ -114,6 +121,10 @@ class CandidateEvaluated(_CandidateEvent):
     passed: Annotated[int, Field(ge=0)]
     failed: Annotated[int, Field(ge=0)]
     report: dict[str, JsonValue]
+
+    @property
+    def distinguisher(self) -> str:
+        return f"{self.candidate_id}/{self.report_sha256}"
 
     @classmethod
     def example(cls) -> Self:
