@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ class Service:
         self._consuming = False
         self._stopped_by: asyncio.Future[None] | None = None
 
+    @cached_property
+    def workload(self) -> Workload:
+        """Who this process is; read when it is first needed, because `migrate` runs before there is an identity."""
+        return Workload.load(self.settings.identity_dir)
+
     async def state(self, envelopes: Sequence[Envelope]) -> None:
         """State facts in the open transaction, or in one of their own."""
         await self.outbox.state(envelopes)
@@ -81,7 +87,7 @@ class Service:
             asyncio.get_running_loop().add_signal_handler(number, self.end)
         Recorder(self.settings.service, self.outbox, self.clock).install()
         self._check_schemas()
-        workload = Workload.load(self.settings.identity_dir)
+        workload = self.workload
         identities = IdentityFollower(self.settings, Directory(workload.authority, self.settings.trust_domain))
         producer = SealedProducer(self.settings, workload.sealer())
         relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)
