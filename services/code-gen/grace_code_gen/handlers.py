@@ -121,7 +121,11 @@ def _brief(requested: Requested, ports: Ports) -> Brief:
 async def _round(event: RoundOpened, ports: Ports, work: Work) -> Sequence[Event]:
     try:
         brief = replace(
-            _brief(event.specification, ports), approach=event.approach, guidance=event.guidance, lessons=event.lessons
+            _brief(event.specification, ports),
+            approach=event.approach,
+            guidance=event.guidance,
+            lessons=event.lessons,
+            evidence=event.findings,
         )
     except Refused as error:
         return [GenerationFailed(task_id=event.task_id, round_id=event.round_id, reason=str(error))]

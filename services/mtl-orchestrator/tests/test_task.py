@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from grace_common.contract.approval import approval_digest, artifact_sha256, decision_sha256
+from grace_common.contract.approval import approval_digest, artifact_sha256, decision_sha256, report_sha256
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.candidate import GenerationFailed
@@ -230,6 +230,24 @@ def test_facts_of_another_round_change_nothing() -> None:
     task, facts = after(*begun, decision_reached(SECOND))
 
     assert (task, facts) == (before.so(version=4), ())
+
+
+def test_of_a_candidate_examined_twice_the_report_that_the_matrix_names_is_approved() -> None:
+    report = {"passed": 3, "seconds": 0.2}
+    again = candidate_evaluated(FIRST, report=report, report_sha256=report_sha256(report))
+    begun = (submission(), approach_proposed(), ACCEPT)
+
+    usual = asked(*begun, again, *round_facts(FIRST))
+    assert usual.report_sha256 == candidate_evaluated(FIRST).report_sha256
+    assert asked(*begun, *round_facts(FIRST)[:-2], again, *round_facts(FIRST)[-2:]) == usual
+
+
+def test_a_report_lost_in_a_crash_does_not_hold_the_task_up() -> None:
+    report = {"passed": 3, "seconds": 0.2}
+    other = candidate_evaluated(FIRST, report=report, report_sha256=report_sha256(report))
+    facts = [fact if fact != candidate_evaluated(FIRST) else other for fact in round_facts(FIRST)]
+
+    assert asked(submission(), approach_proposed(), ACCEPT, *facts).report_sha256 == report_sha256(report)
 
 
 def test_an_untrue_digest_is_refused() -> None:

@@ -15,7 +15,7 @@ class Brief:
 
     guidance  what people said, oldest first
     lessons   what memory holds on tasks like this one
-    evidence  how earlier candidates of this round failed, in words; empty in the first try
+    evidence  how earlier candidates failed, in words; empty in the first try
     hints     productions of the synthesis grammar that a known concept asks for
     """
 

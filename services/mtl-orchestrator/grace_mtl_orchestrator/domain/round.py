@@ -28,13 +28,21 @@ class Evaluation(Contract):
 
 
 class Contender(Contract):
-    """One candidate as far as it is known; either part may come first."""
+    """One candidate as far as it is known; either part may come first.
+
+    evaluations  usually one; a candidate that was examined again has more, in order of their digests
+    """
 
     candidate_id: UUID
     generator: str
     code_sha256: Sha256
     code: str | None = None
-    evaluation: Evaluation | None = None
+    evaluations: tuple[Evaluation, ...] = ()
+
+    def evaluation(self, report_sha256: Sha256) -> Evaluation | None:
+        """Return the one that the matrix names; any other serves where that one was lost with a crash."""
+        named = (each for each in self.evaluations if each.report_sha256 == report_sha256)
+        return next(named, self.evaluations[0] if self.evaluations else None)
 
 
 class Standing(Contract):
@@ -44,6 +52,7 @@ class Standing(Contract):
     """
 
     candidate_id: UUID
+    report_sha256: Sha256
     passed: int
     failed: int
     failures: tuple[str, ...]
@@ -85,7 +94,7 @@ class Round(Contract):
     def phase(self) -> TaskState:
         if self.matrix is not None:
             return "deciding"
-        if any(contender.evaluation for contender in self.contenders):
+        if any(contender.evaluations for contender in self.contenders):
             return "evaluating"
         return "generating"
 
@@ -94,7 +103,7 @@ class Round(Contract):
         """Whether everything is there that the next step rests on."""
         if self.matrix is None or self.decision is None:
             return False
-        whole = {each.candidate_id for each in self.contenders if each.code is not None and each.evaluation is not None}
+        whole = {each.candidate_id for each in self.contenders if each.code is not None and each.evaluations}
         return all(standing.candidate_id in whole for standing in self.matrix.standings)
 
     @property
@@ -109,16 +118,19 @@ class Round(Contract):
         standings = {standing.candidate_id: standing for standing in self.matrix.standings}
         standing = standings.get(self.decision.winner_id)
         contender = self._contender(self.decision.winner_id)
-        if standing is None or contender is None or contender.code is None or contender.evaluation is None:
+        if standing is None or contender is None or contender.code is None:
+            return None
+        evaluation = contender.evaluation(standing.report_sha256)
+        if evaluation is None:
             return None
         return Winner(
             candidate_id=contender.candidate_id,
             generator=contender.generator,
             code=contender.code,
             artifact_sha256=contender.code_sha256,
-            report_sha256=contender.evaluation.report_sha256,
+            report_sha256=evaluation.report_sha256,
             decision_sha256=decision_sha256(self.decision),
-            quality_score=contender.evaluation.quality_score,
+            quality_score=evaluation.quality_score,
             given_passed=standing.passed,
             given_failed=standing.failed,
             failures=standing.failures,
@@ -144,8 +156,10 @@ class Round(Contract):
                 if report_sha256(fact.report) != fact.report_sha256:
                     raise Refused(f"candidate {fact.candidate_id}: report_sha256 is not the digest of the report")
                 known = self._contender(fact.candidate_id) or _contender(fact)
-                evaluation = Evaluation(report_sha256=fact.report_sha256, quality_score=fact.quality_score)
-                return self._with(known.model_copy(update={"evaluation": known.evaluation or evaluation}))
+                found = Evaluation(report_sha256=fact.report_sha256, quality_score=fact.quality_score)
+                by_digest = {each.report_sha256: each for each in (found, *known.evaluations)}
+                ordered = tuple(by_digest[digest] for digest in sorted(by_digest))
+                return self._with(known.model_copy(update={"evaluations": ordered}))
             case CandidatesGenerated():
                 return self.model_copy(update={"matrix": self.matrix or _matrix(fact)})
             case DecisionReached():
@@ -188,6 +202,7 @@ def _matrix(fact: CandidatesGenerated) -> Matrix:
         standings.append(
             Standing(
                 candidate_id=row.candidate_id,
+                report_sha256=row.report_sha256,
                 passed=len(given) - len(failures),
                 failed=len(failures),
                 failures=failures[:_SHOWN_FAILURES],
