@@ -14,8 +14,11 @@ from grace_cli.stack.home import Home
 from grace_cli.stack.provision import service_url
 
 # Settings of the stack itself: they carry admin rights or mean nothing to a service.
-STACK_ONLY: Final = re.compile(r"GRACE_(HOME|CACHE|URL|API_KEY|TEST_.*|KAFKA_.*|DATABASE_(URL|PASSWORD))")
+STACK_ONLY: Final = re.compile(r"GRACE_(HOME|CACHE|PLAN|URL|API_KEY|TEST_.*|KAFKA_.*|DATABASE_(URL|PASSWORD))")
 SECRET: Final = re.compile(r".*(KEY|PASSWORD|SECRET|TOKEN)(_.*)?")
+
+# The checked-in contracts: beside the CLI in a checkout; elsewhere GRACE_SCHEMAS_DIR says where they are.
+SCHEMAS: Final = Path(__file__).parents[3] / "schemas"
 
 # The only ones that get secrets of the caller's environment, which are keys of model providers.
 MODEL_CALLERS: Final = (CODE_GEN,)
@@ -61,6 +64,7 @@ def service_environment(
         "GRACE_IDENTITY_DIR": str(home.identity(service)),
         "GRACE_STATE_DIR": str(home.state(service)),
         "GRACE_PUBLICATION_DIR": str(home.publication),
+        "GRACE_SCHEMAS_DIR": caller.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
         "GRACE_HTTP_PORT": str(port),
     }
     if servers.authenticates:

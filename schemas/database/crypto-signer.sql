@@ -1,0 +1,67 @@
+CREATE TABLE alembic_version_runtime (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_runtime_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> runtime_0001
+
+CREATE TABLE inbox (
+    consumer TEXT NOT NULL,
+    event_id UUID NOT NULL,
+    handled_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    PRIMARY KEY (consumer, event_id)
+);
+
+CREATE TABLE outbox (
+    position BIGINT GENERATED ALWAYS AS IDENTITY,
+    event_id UUID NOT NULL,
+    topic TEXT NOT NULL,
+    key BYTEA NOT NULL,
+    value BYTEA NOT NULL,
+    stated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    sent_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (position),
+    UNIQUE (event_id)
+);
+
+CREATE INDEX outbox_sent ON outbox (sent_at) WHERE sent_at IS NOT NULL;
+
+CREATE INDEX outbox_unsent ON outbox (position) WHERE sent_at IS NULL;
+
+INSERT INTO alembic_version_runtime (version_num) VALUES ('runtime_0001') RETURNING alembic_version_runtime.version_num;
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> crypto_signer_0001
+
+CREATE TABLE epoch (
+        number     integer PRIMARY KEY CHECK (number >= 1),
+        not_before timestamptz NOT NULL UNIQUE,
+        kek_id     text NOT NULL,
+        nonce      bytea NOT NULL CHECK (octet_length(nonce) = 12),
+        sealed     bytea NOT NULL CHECK (octet_length(sealed) = 48),
+        created_at timestamptz NOT NULL DEFAULT now()
+    );
+
+COMMENT ON TABLE epoch IS 'Seeds of operation keys, AES-256-GCM under the key-encryption key. Events from not_before on are signed with keys of this seed; losing a row loses the keys of its time.';
+
+CREATE TABLE certificate (
+        key_id      text PRIMARY KEY,
+        subject     text NOT NULL,
+        certificate bytea NOT NULL,
+        not_before  timestamptz NOT NULL,
+        not_after   timestamptz NOT NULL,
+        roles       text[] NOT NULL,
+        revoked_at  timestamptz,
+        reason      text
+    );
+
+CREATE INDEX certificate_not_after ON certificate (not_after);
+
+COMMENT ON TABLE certificate IS 'What grace.identity.v1 states, by key.';
+
+INSERT INTO alembic_version (version_num) VALUES ('crypto_signer_0001') RETURNING alembic_version.version_num;
+
