@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from grace_code_gen.domain.candidate import ERROR, LIMIT, MAX_MATRIX_BYTES, Question, execution_matrix
-from grace_code_gen.domain.evidence import checks_of, results_of
+from grace_code_gen.domain.evidence import checks_of, heavy_probes, results_of
 from grace_code_gen.domain.probes import Call
 from grace_code_gen.domain.quality import quality_score
 from grace_code_gen.domain.report import MAX_REPORT_BYTES, EvaluationReport, Finding, Limits, ProbeResult, fitted
@@ -18,12 +18,12 @@ VERDICTS = st.sampled_from(["passed", "failed", "error", "timeout", "memory", "o
 RESULTS = st.lists(
     st.builds(
         ProbeResult,
-        probe=st.text(max_size=20),
+        probe=st.from_regex(r"[a-z][0-9]{1,3}", fullmatch=True),
         kind=KINDS,
         verdict=VERDICTS,
         digest=st.just("0" * 16),
         shown=st.text(st.characters(codec="ascii"), max_size=200),
-        cpu_ms=st.floats(0, 1e5),
+        cpu_ms=st.integers(0, 10**7).map(lambda us: us / 1000),
     ),
     max_size=30,
 )
@@ -41,7 +41,7 @@ FINDINGS = st.lists(
 
 
 def result(kind: Any, verdict: Any, **more: Any) -> ProbeResult:
-    return ProbeResult(probe="p", kind=kind, verdict=verdict, **more)
+    return ProbeResult(probe="p0", kind=kind, verdict=verdict, **more)
 
 
 def finding(tool: Any, severity: Any = "medium") -> Finding:
@@ -94,7 +94,7 @@ def report(results: list[ProbeResult], findings: list[Finding]) -> EvaluationRep
 def test_a_report_fits_its_bound_whatever_was_shown_and_keeps_every_verdict(
     results: list[ProbeResult], findings: list[Finding]
 ) -> None:
-    full = report((results * 10)[:190], (findings * 5)[:50])
+    full = report((results * 10)[:150], (findings * 5)[:50])
     short = fitted(full)
 
     assert len(short.model_dump_json().encode()) < MAX_REPORT_BYTES
@@ -106,9 +106,10 @@ def test_the_largest_report_fits_its_bound() -> None:
     loud = ProbeResult(
         probe="g1234", kind="generated", verdict="observed", digest="0" * 16, shown="\\" * 200, cpu_ms=123.456
     )
+    step = ProbeResult(probe="t1234", kind="generated-test", verdict="timeout", shown="\\" * 200)
     wordy = Finding(tool="ruff", rule="X" * 60, severity="low", line=99_999, message="\\" * 160)
 
-    assert len(fitted(report([loud] * 170, [wordy] * 50)).model_dump_json().encode()) < MAX_REPORT_BYTES
+    assert len(fitted(report([loud] * 90 + [step] * 100, [wordy] * 50)).model_dump_json().encode()) < MAX_REPORT_BYTES
 
 
 def test_a_report_counts_what_the_requester_gave() -> None:
@@ -186,6 +187,19 @@ def test_a_step_reached_often_has_the_worst_of_its_verdicts(worse: str) -> None:
 
     assert step_verdict(steps, 0) == (worse, "why")
     assert step_verdict(steps, 2) is None
+
+
+def test_a_probe_is_heavy_when_it_stops_most_pilots_and_not_when_it_was_never_put() -> None:
+    def pilot(*verdicts_: tuple[str, str, str]) -> list[ProbeResult]:
+        return [
+            ProbeResult(probe=f"g{n}", kind=kind, verdict=verdict, shown=note)
+            for n, (kind, verdict, note) in enumerate(verdicts_)
+        ]
+
+    stopped, unput = ("generated", "timeout", "used more"), ("generated", "timeout", "not run: spent")
+    fine, example = ("generated", "observed", "1"), ("example", "timeout", "used more")
+
+    assert heavy_probes([pilot(stopped, unput, stopped, example), pilot(stopped, unput, fine, example)]) == {"g0"}
 
 
 def test_results_follow_the_order_of_the_questions() -> None:

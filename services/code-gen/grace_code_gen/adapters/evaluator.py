@@ -13,13 +13,16 @@ from grace_code_gen.adapters.static_checks import StaticChecks, StaticEvidence
 from grace_code_gen.domain import probes
 from grace_code_gen.domain.candidate import ExecutionMatrix, Question, execution_matrix
 from grace_code_gen.domain.completion import parsed
-from grace_code_gen.domain.evidence import checks_of, results_of
+from grace_code_gen.domain.evidence import checks_of, heavy_probes, results_of
 from grace_code_gen.domain.quality import quality_score
 from grace_code_gen.domain.report import MAX_FINDINGS, EvaluationReport, Limits, ProbeResult, fitted
 from grace_code_gen.domain.requester_tests import Suite, suite
 from grace_code_gen.domain.specification import Specification
+from grace_code_gen.domain.verdict import Run
 
 MAX_GENERATED_TESTS: Final = 40
+PILOTS: Final = 3
+PILOT_ROUNDS: Final = 4  # each finds as many heavy probes as a candidate's budget lets it meet
 
 OnReport = Callable[[int, EvaluationReport], Awaitable[None]]
 
@@ -40,12 +43,36 @@ class Plan:
     calls: tuple[probes.Call, ...]
     arguments: tuple[tuple[Any, ...], ...]
     tests: Suite | None
-    generated_tests: Suite | None
+    asserts: tuple[str, ...]  # generated tests
+
+    @property
+    def generated_tests(self) -> Suite | None:
+        return suite("\n".join(self.asserts)) if self.asserts else None
+
+    @property
+    def given(self) -> int:
+        """How many of the calls are the requester's examples; they come first."""
+        return sum(call.known for call in self.calls)
+
+    def without(self, heavy: set[str]) -> "Plan":
+        """Return the plan less some generated probes; the generated tests that stay are numbered anew."""
+        kept = [number for number, call in enumerate(self.calls) if call.id not in heavy]
+        return Plan(
+            self.entry_point,
+            tuple(self.calls[number] for number in kept),
+            tuple(self.arguments[number] for number in kept),
+            self.tests,
+            tuple(text for number, text in enumerate(self.asserts) if f"m{number}" not in heavy),
+        )
 
     def questions(self) -> list[Question]:
         """Return the questions in the order in which `evidence.results_of` answers them."""
         asked = [
-            Question(call.id, "example" if call.known else "generated", f"{self.entry_point}{arguments!r}")
+            Question(
+                call.id,
+                "example" if call.known else "generated",
+                f"{self.entry_point}({', '.join(map(repr, arguments))})",
+            )
             for call, arguments in zip(self.calls, self.arguments, strict=True)
         ]
         asked += [Question(f"t{index}", "test", label) for index, label in enumerate(_labels(self.tests))]
@@ -71,7 +98,7 @@ def plan(specification: Specification, generated_tests: Sequence[str] = ()) -> P
         calls=tuple(calls),
         arguments=tuple(probes.bound(calls, specification.signature)),
         tests=suite(specification.tests) if specification.tests else None,
-        generated_tests=suite("\n".join(asserts)) if asserts else None,
+        asserts=tuple(asserts),
     )
 
 
@@ -104,6 +131,7 @@ class Evaluator:
         reports: dict[str, EvaluationReport] = {}
         results: dict[str, tuple[ProbeResult, ...]] = {}
         try:
+            asked = await self._lightened(asked, runnable[:PILOTS])
             async with self.sandbox.session([one.source for one in asked.suites()]) as session:
                 for number, candidate in enumerate(candidates):
                     if candidate not in reports:
@@ -117,6 +145,22 @@ class Evaluator:
         matrix = execution_matrix(asked.questions(), [results[candidate] for candidate in candidates])
         return Evaluation(tuple(reports[candidate] for candidate in candidates), matrix)
 
+    async def _lightened(self, asked: Plan, pilots: Sequence[str]) -> Plan:
+        """Return the plan without the generated probes that stop most of a few candidates: see `heavy_probes`."""
+        for _ in range(PILOT_ROUNDS if len(pilots) > 1 else 0):
+            async with self.sandbox.session([one.source for one in asked.suites()]) as session:
+                results = [(await self._results(session, asked, code))[0] for code in pilots]
+            heavy = heavy_probes(results)
+            if not heavy:
+                break
+            asked = asked.without(heavy)
+        return asked
+
+    async def _results(self, session: Session, asked: Plan, code: str) -> tuple[tuple[ProbeResult, ...], Run]:
+        given_suites = 0 if asked.tests is None else 1
+        run = await session.run(code, asked.entry_point, asked.arguments, asked.given, given_suites)
+        return results_of(asked.calls, len(_labels(asked.tests)), len(asked.asserts), run), run
+
     async def _report(
         self,
         session: Session,
@@ -129,8 +173,7 @@ class Evaluator:
         results: tuple[ProbeResult, ...] = ()
         evidence, peak_kib, cpu_ms = StaticEvidence(silent=("ruff", "mypy", "bandit")), 0, 0.0
         if obstacle is None:
-            run = await session.run(code, asked.entry_point, asked.arguments)
-            results = results_of(asked.calls, len(_labels(asked.tests)), len(_labels(asked.generated_tests)), run)
+            results, run = await self._results(session, asked, code)
             peak_kib, cpu_ms = run.peak_kib, run.cpu_ms
             evidence = (await static)[runnable.index(code)]
         settings = self.sandbox.settings

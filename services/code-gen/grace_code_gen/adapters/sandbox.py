@@ -41,14 +41,17 @@ LANDLOCK_HELP: Final = "a Linux kernel of 5.13 or newer started with landlock in
 class SandboxSettings:
     """Bounds of one candidate and of the sandbox.
 
-    cpu_s        CPU seconds of one call          total_cpu_s  of one candidate over all its calls
-    wall_s       generous bound on waiting        memory_mib   address space of one candidate's process
-    tmp_mib      size of the private /tmp         slots        sessions at a time, each with a uid of its own
+    cpu_s        CPU seconds of one of the requester's calls    total_cpu_s   of all of them
+    probe_cpu_s  CPU seconds of one generated call              probes_cpu_s  of all of them
+    wall_s       generous bound on waiting                      memory_mib    address space of a candidate's process
+    tmp_mib      size of the private /tmp                       slots         sessions at a time, each with its own uid
     uid_base     first of these uids, used when Grace runs as root; otherwise Grace's own uid serves
     """
 
     cpu_s: float = 1.0
     total_cpu_s: float = 3.0
+    probe_cpu_s: float = 0.25
+    probes_cpu_s: float = 1.0
     wall_s: float = 10.0
     memory_mib: int = 256
     tmp_mib: int = 16
@@ -142,7 +145,14 @@ class Sandbox:
     def configuration(self, suites: int) -> dict[str, Any]:
         """Return the runner's first line."""
         settings = self.settings
-        limits = runner.Limits(settings.cpu_s, settings.total_cpu_s, settings.wall_s, settings.memory_mib * 1024 * 1024)
+        limits = runner.Limits(
+            call_cpu_s=settings.cpu_s,
+            total_cpu_s=settings.total_cpu_s,
+            probe_cpu_s=settings.probe_cpu_s,
+            probes_cpu_s=settings.probes_cpu_s,
+            wall_s=settings.wall_s,
+            memory_bytes=settings.memory_mib * 1024 * 1024,
+        )
         return {
             "filter": base64.b64encode(self._inner).decode(),
             "readable": host.readable_paths(self._interpreter),
@@ -192,10 +202,19 @@ class Session:
             raise Unready("the sandbox lacks seccomp: the kernel did not load bubblewrap's filter")
         self.layers = Layers("bubblewrap", hello["landlock"], hello["seccomp"], hello["python"])
 
-    async def run(self, code: str, entry_point: str, calls: Sequence[Sequence[Any]]) -> Run:
+    async def run(
+        self,
+        code: str,
+        entry_point: str,
+        calls: Sequence[Sequence[Any]],
+        given_calls: int | None = None,
+        given_suites: int | None = None,
+    ) -> Run:
         """Put every call and every suite of the session to one candidate and return what it answered.
 
-        calls  the arguments of each call, as Python values
+        calls         the arguments of each call, as Python values
+        given_calls   how many of them, from the first, are the requester's; the rest are generated. None: all
+        given_suites  the same of the session's suites
         """
         if self._process is None:
             await self.start()
@@ -203,7 +222,9 @@ class Session:
         steps: list[list[Step]] = [[] for _ in self._suites]
         unreached = ["the tests ended before this step"] * len(self._suites)
         encoded = [values.encode((list(arguments), {})) for arguments in calls]
-        job = {"code": code, "entry_point": entry_point, "calls": encoded, "suites": len(self._suites)}
+        job: dict[str, Any] = {"code": code, "entry_point": entry_point, "calls": encoded, "suites": len(self._suites)}
+        job["given_calls"] = len(calls) if given_calls is None else given_calls
+        job["given_suites"] = len(self._suites) if given_suites is None else given_suites
         settings = self._sandbox.settings
         wall_s = START_S + settings.wall_s * (2 + len(self._suites)) + 3 * settings.total_cpu_s
         done: dict[str, Any] = {"peak_kib": 0, "cpu_ms": 0.0}

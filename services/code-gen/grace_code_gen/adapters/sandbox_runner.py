@@ -12,7 +12,8 @@ Three kinds of process, none of which trusts the next:
 Standard library and `landlock` only; Grace packs this module, `values` and `landlock` into a zip and hands it in.
 
 Protocol, one JSON line each way. In: the configuration, then one job per candidate:
-    {"code": …, "entry_point": …, "calls": [tagged (args, kwargs), …], "suites": 1}
+    {"code": …, "entry_point": …, "calls": [tagged (args, kwargs), …], "suites": 1,
+     "given_calls": 2, "given_suites": 1}    the first so many are the requester's, the rest generated
 Out: the layers in force once; then per call a header {"call": 0, "cpu_ms": …, "status": …, "size": n} with n raw bytes
 of the candidate's own answer after it, {"suite": 0, "step": 3, "verdict": …, "note": …} per step, {"done": true, …}.
 """
@@ -62,15 +63,21 @@ Body = Callable[[Iterator[bytes], Callable[[Line], None]], None]
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds per candidate. CPU seconds are the candidate's own; wall seconds only catch what waits without working."""
+    """Bounds per candidate. CPU seconds are the candidate's own; wall seconds only catch what waits without working.
+
+    call_cpu_s, total_cpu_s    one of the requester's calls, and all of them together
+    probe_cpu_s, probes_cpu_s  one generated call, and all of them: a budget apart, so that no probe costs an example
+    """
 
     call_cpu_s: float
     total_cpu_s: float
+    probe_cpu_s: float
+    probes_cpu_s: float
     wall_s: float
     memory_bytes: int
     processes: int = 16  # threads: fork itself is refused by the filter
     file_bytes: int = 4 * 1024 * 1024
-    respawns: int = 8  # fresh processes for a candidate whose process was ended or died
+    respawns: int = 16  # fresh processes for a candidate whose process was ended or died
 
 
 class _Program(ctypes.Structure):
@@ -365,34 +372,43 @@ class Trial:
         self._child: Child | None = None
         self._starts = 0
         self._broken: Answer | None = None
-        self.spent_s = 0.0
+        self._spent_s = {True: 0.0, False: 0.0}  # by whether the requester gave the call
         self.peak_kib = 0
 
-    def ask(self, command: bytes) -> Answer:
+    @property
+    def spent_s(self) -> float:
+        return sum(self._spent_s.values())
+
+    def ask(self, command: bytes, given: bool) -> Answer:
         """Put one call to the candidate; "overspent" or "abandoned" once its budget of time or processes is spent."""
         if self._broken is not None:
             return self._broken
+        limits = self._limits
+        call_s, budget_s = (
+            (limits.call_cpu_s, limits.total_cpu_s) if given else (limits.probe_cpu_s, limits.probes_cpu_s)
+        )
+        if self._spent_s[given] >= budget_s:
+            return Answer("overspent", note=f"not run: the budget of {budget_s:g} s was spent")
         if self._child is None or self._child.ended:
             self._broken = self._load()
             if self._broken is not None:
                 return self._broken
         assert self._child is not None
-        return self._charge(self._child.ask(command, self._limits.call_cpu_s, self._limits.wall_s))
+        return self._charge(self._child.ask(command, call_s, limits.wall_s), given, call_s)
 
     def _load(self) -> Answer | None:
         """Start the process and let it load the code; return what stands in the way of every further call, if any."""
-        if self.spent_s >= self._limits.total_cpu_s:
-            return Answer("overspent", note=f"not run: the budget of {self._limits.total_cpu_s:g} s was spent")
         if self._starts > self._limits.respawns:
             return Answer("abandoned", note=f"not run: the process had ended {self._starts} times")
         self._starts += 1
         self._child = self._start()
-        loaded = self._charge(self._child.ask(None, self._limits.call_cpu_s, self._limits.wall_s))
+        call_s = self._limits.call_cpu_s
+        loaded = self._charge(self._child.ask(None, call_s, self._limits.wall_s), True, call_s)
         return None if loaded.payload == READY else loaded
 
-    def _charge(self, answer: Answer) -> Answer:
+    def _charge(self, answer: Answer, given: bool, call_s: float) -> Answer:
         # One that waits instead of working is charged as well, or sleeping would be free.
-        self.spent_s += max(answer.cpu_s, self._limits.call_cpu_s) if answer.status == "timeout" else answer.cpu_s
+        self._spent_s[given] += max(answer.cpu_s, call_s) if answer.status == "timeout" else answer.cpu_s
         if self._child is not None:
             self.peak_kib = max(self.peak_kib, self._child.peak_kib)
         return answer
@@ -439,11 +455,11 @@ class Supervisor:
         code, entry_point = job["code"], job["entry_point"]
         trial = Trial(self._limits, lambda: self._fork(partial(serve_candidate, code, entry_point)))
         for number, arguments in enumerate(job["calls"]):
-            outcome = trial.ask(json.dumps(arguments).encode())
+            outcome = trial.ask(json.dumps(arguments).encode(), number < job["given_calls"])
             line = {"call": number, "status": outcome.status, "note": outcome.note, "size": len(outcome.payload)}
             self._say({**line, "cpu_ms": round(outcome.cpu_s * 1000, 3)}, outcome.payload)
         for suite in range(job["suites"]):
-            self._test(suite, entry_point, trial)
+            self._test(suite, entry_point, trial, suite < job["given_suites"])
         trial.end()
         self._sweep()
         peak_kib = max(0, trial.peak_kib - self._base_kib)
@@ -471,7 +487,7 @@ class Supervisor:
                 os.chmod(folder, 0o700)
             shutil.rmtree(path, ignore_errors=True)
 
-    def _test(self, suite: int, entry_point: str, trial: Trial) -> None:
+    def _test(self, suite: int, entry_point: str, trial: Trial, given: bool) -> None:
         """Let a tester run one suite, passing its calls on to the candidate's process."""
 
         def body(replies: Iterator[bytes], tell: Callable[[Line], None]) -> None:
@@ -486,7 +502,7 @@ class Supervisor:
             budget_s -= said.cpu_s
             line = _parsed(said)
             if "call" in line:
-                outcome = trial.ask(json.dumps(line["call"]).encode())
+                outcome = trial.ask(json.dumps(line["call"]).encode(), given)
                 reply = outcome.payload if outcome.status == "answered" else _stopped(outcome)
             elif "step" in line:
                 reply = None

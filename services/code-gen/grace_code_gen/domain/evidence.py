@@ -1,5 +1,6 @@
 """From what happened in the sandbox to evidence: results per probe, and the named checks of a report."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from grace_common.contract.events.candidate import ProbeKind
@@ -7,7 +8,7 @@ from grace_common.contract.events.candidate import ProbeKind
 from grace_code_gen.domain import values
 from grace_code_gen.domain.probes import Call
 from grace_code_gen.domain.report import Check, CheckName, Finding, ProbeResult
-from grace_code_gen.domain.verdict import Answer, Run, shown, step_verdict, verdict_of
+from grace_code_gen.domain.verdict import NOT_RUN, Answer, Run, shown, step_verdict, verdict_of
 
 COMPLEX = 10  # McCabe's bound, see `quality`
 
@@ -22,6 +23,23 @@ def results_of(calls: Sequence[Call], tests: int, generated_tests: int, run: Run
             results += [_step_result(run, suite, number, kind, f"{letter}{number}") for number in range(steps)]
             suite += 1
     return tuple(results)
+
+
+def heavy_probes(pilots: Sequence[Sequence[ProbeResult]]) -> set[str]:
+    """Return the generated probes at which at least half of the pilot candidates, and two of them, were stopped.
+
+    They say little about candidates and cost every one of them its limit: a base of 1, the hundredth of an exponential
+    recursion. A probe that was not put, because the budget was spent before it, has said nothing.
+    """
+    stopped = Counter(
+        result.probe
+        for results in pilots
+        for result in results
+        if result.kind in ("generated", "generated-test")
+        and result.verdict == "timeout"
+        and not result.shown.startswith(NOT_RUN)
+    )
+    return {probe for probe, times in stopped.items() if times >= max(2, len(pilots) / 2)}
 
 
 def _call_result(call: Call, answer: Answer) -> ProbeResult:

@@ -11,7 +11,7 @@ from grace_code_gen.domain.verdict import Verdict
 
 MAX_REPORT_BYTES: Final = 24 * 1024  # half of an envelope; the candidate's code takes most of the other half
 MAX_FINDINGS: Final = 50
-MAX_RESULTS: Final = 200
+MAX_RESULTS: Final = 200  # 50 examples, 40 generated calls, 60 steps of tests and 40 of generated tests at most
 
 CheckName = Literal[
     "parses",
@@ -46,7 +46,7 @@ class ProbeResult(Contract):
     shown     the output or the reason, printable ASCII; shortened when the report would grow too large
     """
 
-    probe: Annotated[str, Field(max_length=20)]
+    probe: Annotated[str, Field(pattern=r"^[a-z][0-9]{1,4}$")]
     kind: ProbeKind
     verdict: Verdict
     digest: Annotated[str, Field(max_length=16)] | None = None

@@ -7,6 +7,7 @@ from grace_code_gen.domain import values
 
 Verdict = Literal["passed", "failed", "error", "timeout", "memory", "observed"]
 MAX_SHOWN: Final = 200
+NOT_RUN: Final = "not run"  # how the note of a call begins that was never put, for the candidate's budget was spent
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,20 @@ async def test_a_round_has_a_report_per_candidate_and_a_matrix(evaluator: Evalua
     assert rows[0] == rows[5]
 
 
+async def test_generated_probes_that_stop_the_pilots_are_not_asked(evaluator: Evaluator) -> None:
+    asked = Specification("w", "f", signature="def f(x: int):", examples=(Example((3,), 3), Example((9,), 9)))
+    loops_below_three = "def f(x):\n    while x < 3:\n        pass\n    return x\n"
+
+    evaluation = await evaluator.evaluate(
+        asked, [loops_below_three, loops_below_three + "# again\n"], None, ["assert f(1)"]
+    )
+
+    asked_with = [probe.label for probe in evaluation.matrix.probes]
+    assert "f(5)" in asked_with
+    assert not {"f(0)", "f(1)", "f(2)"} & set(asked_with)
+    assert {output for row in evaluation.matrix.rows for output in row} == {0}
+
+
 async def test_evidence_is_the_same_however_often_it_is_taken(evaluator: Evaluator) -> None:
     def essence(report: EvaluationReport) -> list[object]:
         return [(one.probe, one.verdict, one.digest, one.shown) for one in report.results]

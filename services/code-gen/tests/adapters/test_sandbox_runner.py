@@ -11,7 +11,15 @@ from grace_code_gen.adapters.sandbox_runner import Limits, Supervisor, serve_can
 from grace_code_gen.domain import values
 from grace_code_gen.domain.requester_tests import STEP, suite
 
-LIMITS = Limits(call_cpu_s=0.3, total_cpu_s=0.5, wall_s=20.0, memory_bytes=8 * 1024**3, respawns=2)
+LIMITS = Limits(
+    call_cpu_s=0.3,
+    total_cpu_s=0.5,
+    probe_cpu_s=0.1,
+    probes_cpu_s=0.1,
+    wall_s=20.0,
+    memory_bytes=8 * 1024**3,
+    respawns=2,
+)
 
 
 def call(*args: Any) -> bytes:
@@ -119,7 +127,14 @@ def test_a_job_ends_with_calls_steps_and_totals(
     supervisor, said = supervised
 
     supervisor.run(
-        {"code": "def f(x):\n    return x + 1\n", "entry_point": "f", "calls": [["t", ["l", 4], ["d"]]], "suites": 1}
+        {
+            "code": "def f(x):\n    return x + 1\n",
+            "entry_point": "f",
+            "calls": [["t", ["l", 4], ["d"]]],
+            "suites": 1,
+            "given_calls": 9,
+            "given_suites": 1,
+        }
     )
 
     assert [line.get("status") or line.get("verdict") for line, _ in said] == [
@@ -145,7 +160,9 @@ def test_processes_that_loop_or_die_are_replaced_until_the_budget_is_spent(
     statuses = []
     for code in (loops, dies, floods):
         said.clear()
-        supervisor.run({"code": code, "entry_point": "f", "calls": calls, "suites": 1})
+        supervisor.run(
+            {"code": code, "entry_point": "f", "calls": calls, "suites": 1, "given_calls": 9, "given_suites": 1}
+        )
         statuses.append([line["status"] for line, _ in said if "call" in line])
 
     assert statuses == [
@@ -153,3 +170,16 @@ def test_processes_that_loop_or_die_are_replaced_until_the_budget_is_spent(
         ["died", "died", "died", "abandoned", "abandoned"],
         ["flooded", "flooded", "flooded", "abandoned", "abandoned"],
     ]
+
+
+def test_generated_calls_have_a_budget_apart_from_the_requesters(
+    supervised: tuple[Supervisor, list[tuple[dict[str, Any], bytes]]],
+) -> None:
+    supervisor, said = supervised
+    code = "def f(x):\n    while x == 0:\n        pass\n    return x + 1\n"
+    calls = [["t", ["l", 1], ["d"]], ["t", ["l", 0], ["d"]], ["t", ["l", 1], ["d"]]]
+
+    supervisor.run({"code": code, "entry_point": "f", "calls": calls, "suites": 1, "given_calls": 1, "given_suites": 1})
+
+    assert [line["status"] for line, _ in said if "call" in line] == ["answered", "timeout", "overspent"]
+    assert [line["verdict"] for line, _ in said if "step" in line] == ["passed", "passed"]
