@@ -61,7 +61,9 @@ def _keeps_examples(source: str, task: dict[str, Any]) -> bool:
 
 def _measure(task: dict[str, Any], cpu_seconds: float, pipe: Any) -> None:
     started = time.process_time()
-    programs = list(synthesise(_specification(task), default_weights(), cpu_seconds=cpu_seconds, clock=time.process_time))
+    programs = list(
+        synthesise(_specification(task), default_weights(), cpu_seconds=cpu_seconds, clock=time.process_time)
+    )
     seconds = time.process_time() - started
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     pipe.send(
@@ -118,7 +120,10 @@ def main() -> None:
         if answer["broken"]:
             print("   BREAKS AN EXAMPLE:", *answer["broken"], sep="\n")
         if arguments.show:
-            print(*(f"[{cost}] {ok}\n{source}" for cost, ok, source in zip(answer["costs"], solved, answer["sources"])), sep="\n")
+            print(
+                *(f"[{cost}] {ok}\n{source}" for cost, ok, source in zip(answer["costs"], solved, answer["sources"])),
+                sep="\n",
+            )
     print(f"first program {first}, any program {anyone}, {total:.0f} CPU-seconds")
 
 

@@ -17,8 +17,6 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from grace_common.contract.errors import Refused, Unready
-from ruff.__main__ import find_ruff_bin
-
 from grace_code_gen.domain.synthesis import Example, Program, Specification, Weights, default_weights, synthesise
 
 MEMORY_BYTES: Final = 1_536 * 1024 * 1024  # address space; the enumeration itself stops at about a third of it
@@ -125,7 +123,7 @@ def main() -> None:
 
 def formatted(source: str) -> str:
     """Return the source as `ruff format` writes it."""
-    command = [find_ruff_bin(), "format", "--isolated", "--stdin-filename", "program.py", "-"]
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--stdin-filename", "program.py", "-"]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
 
 

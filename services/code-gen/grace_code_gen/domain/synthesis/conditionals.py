@@ -4,6 +4,7 @@ source  Alur, Radhakrishna, Udupa: Scaling Enumerative Program Synthesis via Div
 """
 
 from collections.abc import Iterator
+from itertools import islice, product
 
 from .goal import Goal
 from .solutions import Solution
@@ -11,7 +12,7 @@ from .terms import UNDEFINED, Leaf, Term
 from .weights import Weights
 
 _KEPT = 4  # terms for the same examples
-_GUARDS = 6
+_GUARDS = 4
 
 
 class Branches:
@@ -39,31 +40,34 @@ class Branches:
                 return
             if value:
                 mask |= 1 << index
-        if mask in {0, self._goal.full} or isinstance(guard.head, Leaf) and guard.constant:
+        if mask in {0, self._goal.full} or (isinstance(guard.head, Leaf) and guard.constant):
             return
         kept = self._guards.setdefault(mask, [])
         if len(kept) < _GUARDS:
             kept.append(guard)
 
     def joined(self) -> Iterator[Solution]:
-        """Yield what two terms and a guard satisfy, each combination once."""
+        """Yield what two terms and a guard satisfy: of the cheapest of each, every combination once."""
         full = self._goal.full
+        ranked = sorted(((mask, term) for mask, terms in self._terms.items() for term in terms), key=_cost_of_second)
         for truth, guards in self._guards.items():
             falsehood = full & ~truth
-            thens = [term for mask, terms in self._terms.items() if mask & truth == truth for term in terms]
-            others = [term for mask, terms in self._terms.items() if mask & falsehood == falsehood for term in terms]
+            thens = list(islice((term for mask, term in ranked if mask & truth == truth), _KEPT))
+            others = list(islice((term for mask, term in ranked if mask & falsehood == falsehood), _KEPT))
             if not thens or not others:
                 continue
             price = self._price(truth, falsehood)
-            for guard in guards:
-                for then in thens:
-                    for other in others:
-                        key = (id(guard), id(then), id(other))
-                        if key not in self._tried:
-                            self._tried.add(key)
-                            yield Solution.branching(guard, then, Solution.expression(other), price)
+            for guard, then, other in product(guards, thens, others):
+                key = (id(guard), id(then), id(other))
+                if key not in self._tried:
+                    self._tried.add(key)
+                    yield Solution.branching(guard, then, Solution.expression(other), price)
 
     def _price(self, truth: int, falsehood: int) -> int:
         price = self._weights.cost("if_statement")
         lone = self._weights.cost("penalty.lone_branch")
         return price + lone * ((truth.bit_count() == 1) + (falsehood.bit_count() == 1))
+
+
+def _cost_of_second(ranked: tuple[int, Term]) -> int:
+    return ranked[1].cost

@@ -69,7 +69,11 @@ def _dictionary(element: Type, body: Type, source: Type) -> Type | None:
 
 def _items_dictionary(element: Type, body: Type, source: Type) -> Type | None:
     head, parameters = split(source)
-    return f"dict[{','.join(parameters)}]" if head == "pairs" and len(parameters) == 2 and not depth(parameters[0]) else None
+    return (
+        f"dict[{','.join(parameters)}]"
+        if head == "pairs" and len(parameters) == 2 and not depth(parameters[0])
+        else None
+    )
 
 
 def _sum(elements: Value, body: Value, kept: Value) -> Value:
@@ -107,19 +111,50 @@ _TESTS: Final = (
     Form("any", "test", _truth, lambda e, b, p: any(p), "any({p} for {v} in {s})"),
     Form("count_if", "test", _whole, lambda e, b, p: sum(p), "sum(1 for {v} in {s} if {p})"),
     Form("filter", "test", _filtered, lambda e, b, p: tuple(compress(e, p)), "[{v} for {v} in {s} if {p}]"),
-    Form("filter_text", "test", _filtered_text, lambda e, b, p: "".join(compress(e, p)),
-         '"".join({v} for {v} in {s} if {p})'),
+    Form(
+        "filter_text",
+        "test",
+        _filtered_text,
+        lambda e, b, p: "".join(compress(e, p)),
+        '"".join({v} for {v} in {s} if {p})',
+    ),
     Form("first_where", "test", _element, lambda e, b, p: next(compress(e, p)), "next({v} for {v} in {s} if {p})"),
-    Form("maximum_where", "test", lambda e, b, s: _extreme(e, e, s), lambda e, b, p: max(compress(e, p)),
-         "max({v} for {v} in {s} if {p})"),
-    Form("minimum_where", "test", lambda e, b, s: _extreme(e, e, s), lambda e, b, p: min(compress(e, p)),
-         "min({v} for {v} in {s} if {p})"),
-    Form("sum_where", "test", lambda e, b, s: _summed(e, e, s), lambda e, b, p: sum(compress(e, p)),
-         "sum({v} for {v} in {s} if {p})"),
-    Form("dict_where", "test", _items_dictionary, lambda e, b, p: tuple(dict(compress(e, p)).items()),
-         "{{{kv} for {v} in {s} if {p}}}"),
-    Form("take_while", "test", _filtered, lambda e, b, p: tuple(compress(e, takewhile(bool, p))),
-         "list(takewhile(lambda {v}: {p}, {s}))", imports=("from itertools import takewhile",)),
+    Form(
+        "maximum_where",
+        "test",
+        lambda e, b, s: _extreme(e, e, s),
+        lambda e, b, p: max(compress(e, p)),
+        "max({v} for {v} in {s} if {p})",
+    ),
+    Form(
+        "minimum_where",
+        "test",
+        lambda e, b, s: _extreme(e, e, s),
+        lambda e, b, p: min(compress(e, p)),
+        "min({v} for {v} in {s} if {p})",
+    ),
+    Form(
+        "sum_where",
+        "test",
+        lambda e, b, s: _summed(e, e, s),
+        lambda e, b, p: sum(compress(e, p)),
+        "sum({v} for {v} in {s} if {p})",
+    ),
+    Form(
+        "dict_where",
+        "test",
+        _items_dictionary,
+        lambda e, b, p: tuple(dict(compress(e, p)).items()),
+        "{{{kv} for {v} in {s} if {p}}}",
+    ),
+    Form(
+        "take_while",
+        "test",
+        _filtered,
+        lambda e, b, p: tuple(compress(e, takewhile(bool, p))),
+        "list(takewhile(lambda {v}: {p}, {s}))",
+        imports=("from itertools import takewhile",),
+    ),
 )
 _MAPS: Final = (
     Form("map", "map", _mapped, lambda e, b, p: b, "[{b} for {v} in {s}]"),
@@ -131,23 +166,47 @@ _MAPS: Final = (
     Form("minimum_of", "map", _extreme, lambda e, b, p: min(b), "min({b} for {v} in {s})"),
     Form("set_of", "map", _as_set, lambda e, b, p: frozenset(b), "{{{b} for {v} in {s}}}"),
     Form("sort_by", "map", _sorted_by, lambda e, b, p: tuple(_by(e, b)), "sorted({s}, key=lambda {v}: {b})"),
-    Form("sort_by_descending", "map", _sorted_by, lambda e, b, p: _descending(e, b),
-         "sorted({s}, key=lambda {v}: {b}, reverse=True)"),
+    Form(
+        "sort_by_descending",
+        "map",
+        _sorted_by,
+        lambda e, b, p: _descending(e, b),
+        "sorted({s}, key=lambda {v}: {b}, reverse=True)",
+    ),
     Form("maximum_by", "map", _keyed, lambda e, b, p: _best(e, b, True), "max({s}, key=lambda {v}: {b})"),
     Form("minimum_by", "map", _keyed, lambda e, b, p: _best(e, b, False), "min({s}, key=lambda {v}: {b})"),
     Form("dict_of", "map", _dictionary, lambda e, b, p: _distinct(e, b), "{{{v}: {b} for {v} in {s}}}"),
 )
 _FILTERED: Final = (
     Form("map_where", "filtered", _mapped, lambda e, b, p: tuple(compress(b, p)), "[{b} for {v} in {s} if {p}]"),
-    Form("map_text_where", "filtered", _joined, lambda e, b, p: "".join(compress(b, p)),
-         '"".join({b} for {v} in {s} if {p})'),
-    Form("map_words_where", "filtered", _joined, lambda e, b, p: " ".join(compress(b, p)),
-         '" ".join({b} for {v} in {s} if {p})'),
+    Form(
+        "map_text_where",
+        "filtered",
+        _joined,
+        lambda e, b, p: "".join(compress(b, p)),
+        '"".join({b} for {v} in {s} if {p})',
+    ),
+    Form(
+        "map_words_where",
+        "filtered",
+        _joined,
+        lambda e, b, p: " ".join(compress(b, p)),
+        '" ".join({b} for {v} in {s} if {p})',
+    ),
     Form("sum_of_where", "filtered", _summed, lambda e, b, p: sum(compress(b, p)), "sum({b} for {v} in {s} if {p})"),
-    Form("maximum_of_where", "filtered", _extreme, lambda e, b, p: max(compress(b, p)), "max({b} for {v} in {s} if {p})"),
-    Form("minimum_of_where", "filtered", _extreme, lambda e, b, p: min(compress(b, p)), "min({b} for {v} in {s} if {p})"),
-    Form("dict_of_where", "filtered", _dictionary, lambda e, b, p: _distinct(tuple(compress(e, p)), tuple(compress(b, p))),
-         "{{{v}: {b} for {v} in {s} if {p}}}"),
+    Form(
+        "maximum_of_where", "filtered", _extreme, lambda e, b, p: max(compress(b, p)), "max({b} for {v} in {s} if {p})"
+    ),
+    Form(
+        "minimum_of_where", "filtered", _extreme, lambda e, b, p: min(compress(b, p)), "min({b} for {v} in {s} if {p})"
+    ),
+    Form(
+        "dict_of_where",
+        "filtered",
+        _dictionary,
+        lambda e, b, p: _distinct(tuple(compress(e, p)), tuple(compress(b, p))),
+        "{{{v}: {b} for {v} in {s} if {p}}}",
+    ),
 )
 
 FORMS: Final[tuple[Form, ...]] = _TESTS + _MAPS + _FILTERED

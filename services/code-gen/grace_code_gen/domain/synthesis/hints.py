@@ -69,7 +69,9 @@ def outcomes(expected: Iterable[object], requirements: str) -> list[object]:
     """
     values = list(expected)
     texts = [value for value in values if isinstance(value, str)]
-    named = [text for text in dict.fromkeys(texts) if text and (texts.count(text) > 1 or text in literals(requirements))]
+    named = [
+        text for text in dict.fromkeys(texts) if text and (texts.count(text) > 1 or text in literals(requirements))
+    ]
     return [*named, *([None] if None in values else [])]
 
 
@@ -91,7 +93,9 @@ _RETURNED: Final = re.compile(
 )
 _SENTENCES: Final = re.compile(r"(?<=[.!?;])\s+|\n")
 _LITERALS: Final = {"none": "None", "true": "True", "false": "False", "[]": "[]"}
-_COMPARISON: Final = re.compile(r"\bif `?(\w+)`? is (greater|larger|more|bigger|less|smaller|lower) than `?(\w+)`?", re.IGNORECASE)
+_COMPARISON: Final = re.compile(
+    r"\bif `?(\w+)`? is (greater|larger|more|bigger|less|smaller|lower) than `?(\w+)`?", re.IGNORECASE
+)
 
 
 def _literal(stated: str) -> str:

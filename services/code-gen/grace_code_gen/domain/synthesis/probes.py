@@ -10,7 +10,7 @@ from typing import Final
 from .types import Type, Value, split
 
 _FOREIGN: Final[dict[str, tuple[Value, ...]]] = {
-    "int": (12, 7, 30, -25, 4, 103),
+    "int": (12, 7, 30, -25, 4, 103, 0, -11, 9, 21),
     "float": (2.5, -1.25, 10.0, 0.4, 7.75, 3.0),
     "bool": (True, False, True),
     "str": ("Hello, World of 27 tAsks", "level UP", "x", "banana bread", "A-b_c (d)", "eye. O!"),
@@ -41,7 +41,7 @@ def _foreign(type_: Type, turn: int) -> Value:
     """Return the turn-th foreign value of a type."""
     head, parameters = split(type_)
     if head == "list":
-        return tuple(_foreign(parameters[0], turn + step) for step in (0, 1, 3, 0, 4, 2)[: 6 - turn % 3])
+        return tuple(_foreign(parameters[0], turn + step) for step in (0, 1, 3, 0, 4, 7, 2)[: 7 - turn % 3])
     if head == "set":
         return frozenset(_foreign(parameters[0], turn + step) for step in range(3))
     if head == "tuple":
@@ -61,10 +61,11 @@ def _vary(value: Value, other: Value, turn: int) -> Value:
         return value + 1 + turn % 3 if value >= 0 else value - turn
     if isinstance(value, float):
         return value * 1.5 + turn / 4
-    if isinstance(value, str | tuple):
-        if not value:
-            return other if type(other) is type(value) else value
-        cut = (turn * 2 + 1) % len(value)
-        moved = value[cut:] + value[:cut]
-        return moved + value[:1] if turn % 3 == 1 else moved[::-1]
-    return value
+    if not isinstance(value, str | tuple):
+        return value
+    if not value:
+        return other if type(other) is type(value) else value
+    cut = (turn * 2 + 1) % len(value)
+    moved: Value = (*value[cut:], *value[:cut])
+    moved = (*moved, moved[-cut]) if turn % 3 == 1 else moved[::-1]
+    return "".join(moved) if isinstance(value, str) else moved

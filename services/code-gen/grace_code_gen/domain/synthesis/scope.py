@@ -1,7 +1,7 @@
 """Scopes: a set of variables in a set of environments, and the bank of terms enumerated over them, cheapest first.
 
-The outermost scope has one environment per example and per probe. A term that can be iterated over opens an inner scope,
-with one environment per element; what is enumerated there becomes the body or the predicate of a form in the scope
+The outermost scope has one environment per example and per probe. A term that can be iterated over opens an inner
+scope, with one environment per element; what is enumerated there becomes the body or the predicate of a form in the scope
 around it, evaluated for all examples at once. Two terms with equal values in every environment are one: the first, and
 therefore cheapest, stands for both.
 """
@@ -19,6 +19,8 @@ from .weights import Weights
 
 _DEEPEST: Final = 2  # scopes within scopes
 _DEAREST_SOURCE: Final = 9  # bits a term may cost to be iterated over
+_HASHING: Final = frozenset({"set", "unique", "counts", "dict_zip", "get", "get_or", "has_key"})
+_MOST_ALTERNATIVES: Final = 20_000
 _LIFTED: Final = 4  # bits an outer term may cost to be used in an inner scope
 _TICKS_PER_LOOK: Final = 2_000  # values computed between two looks at the clock
 _CELLS_PER_TERM: Final = 24  # what a term weighs besides its values, in pointers
@@ -89,7 +91,12 @@ def _resolve(operator: Operator, types: Sequence[Type], bound: tuple[tuple[str, 
         return types[0]
     if result == "tuple[0,1]":
         return f"tuple[{types[0]},{types[1]}]"
-    if operator.name in {"less", "at_most", "between"} and len({"num" if t in {"int", "float"} else t for t in types}) > 1:
+    if (
+        operator.name in {"less", "at_most", "between"}
+        and len({"num" if t in {"int", "float"} else t for t in types}) > 1
+    ):
+        return None
+    if operator.name in _HASHING and any("[" in type_ and not type_.startswith("tuple") for _, type_ in bound):
         return None
     resolved = substitute(result, bound) if bound else result
     return resolved if depth(resolved) <= 2 else None
@@ -99,8 +106,15 @@ class Scope:
     """The bank of one set of environments."""
 
     def __init__(
-        self, grammar: Grammar, size: int, variables: list[Term], *, level: int = 0, outer: "Scope | None" = None,
-        spans: tuple[tuple[int, int], ...] = (), taken: str = "",
+        self,
+        grammar: Grammar,
+        size: int,
+        variables: list[Term],
+        *,
+        level: int = 0,
+        outer: "Scope | None" = None,
+        spans: tuple[tuple[int, int], ...] = (),
+        taken: str = "",
     ) -> None:
         self.grammar = grammar
         self.size = size
@@ -114,6 +128,8 @@ class Scope:
         self.seen: dict[Type, set[tuple[Value, ...]]] = defaultdict(set)
         self.sources: list[tuple[Term, Scope]] = []
         self._unopened: list[Term] = []
+        self.watched: set[tuple[Value, ...]] = set()  # values of which every term is wanted, not the cheapest alone
+        self.alternatives: list[Term] = []
         self._shapes: dict[tuple[str, tuple[Type, ...]], Type | None] = {}
         self.filling: dict[Type, list[Term]] = {}
         for variable in variables:
@@ -153,15 +169,16 @@ class Scope:
         """Return the terms of exactly the given cost, by type."""
         return self.bank[cost] if cost < len(self.bank) else {}
 
-    def _keep(self, term: Term) -> bool:
+    def _keep(self, term: Term) -> None:
         """Keep a term unless an equal one is there."""
         seen = self.seen[term.type]
         if term.values in seen:
-            return False
+            if term.values in self.watched and len(self.alternatives) < _MOST_ALTERNATIVES:
+                self.alternatives.append(term)
+            return
         seen.add(term.values)
         self.grammar.budget.spend(self.size)
         self.filling.setdefault(term.type, []).append(term)
-        return True
 
     def _lift(self, cost: int) -> None:
         """Take over the cheap terms of the scope around, which do not change from element to element."""
@@ -176,10 +193,20 @@ class Scope:
                 if term.partial:
                     continue
                 values = tuple(
-                    value for value, (start, stop) in zip(term.values, self.spans, strict=True) for _ in range(stop - start)
+                    value
+                    for value, (start, stop) in zip(term.values, self.spans, strict=True)
+                    for _ in range(stop - start)
                 )
-                lifted = Term(term.head, term.kids, type_, cost, values, local=False, constant=term.constant,
-                              variables=term.variables)
+                lifted = Term(
+                    term.head,
+                    term.kids,
+                    type_,
+                    cost,
+                    values,
+                    local=False,
+                    constant=term.constant,
+                    variables=term.variables,
+                )
                 self._keep(lifted)
 
     # ------------------------------------------------------------------ operators
@@ -225,7 +252,7 @@ class Scope:
                     if slowly is None:
                         continue
                     values, partial = slowly, UNDEFINED in slowly
-                if values not in self.seen[result]:
+                if values not in self.seen[result] or values in self.watched:
                     self._keep(Term(operator, (term,), result, cost, values, partial=partial))
 
     def _apply_two(self, operator: Operator, cost: int, rest: int) -> None:
@@ -263,7 +290,7 @@ class Scope:
                                 if slowly is None:
                                     continue
                                 values, partial = slowly, UNDEFINED in slowly
-                            if values not in known:
+                            if values not in known or values in self.watched:
                                 self._keep(Term(operator, (left, right), result, cost, values, partial=partial))
 
     def _apply_three(self, operator: Operator, cost: int, rest: int) -> None:
@@ -282,7 +309,7 @@ class Scope:
                     if slowly is None:
                         continue
                     values, partial = slowly, UNDEFINED in slowly
-                if values not in self.seen[result]:
+                if values not in self.seen[result] or values in self.watched:
                     self._keep(Term(operator, kids, result, cost, values, partial=partial))
 
     def _triples(self, operator: Operator, costs: tuple[int, int, int]) -> Iterator[tuple[tuple[Term, ...], Type]]:
@@ -348,13 +375,22 @@ class Scope:
         variables = [
             Term(Leaf(name), (), part, 1, column) for name, part, column in zip(names, parts, columns, strict=True)
         ]
-        scope = Scope(self.grammar, len(elements), variables, level=self.level + 1, outer=self, spans=tuple(spans),
-                      taken=taken)
+        scope = Scope(
+            self.grammar, len(elements), variables, level=self.level + 1, outer=self, spans=tuple(spans), taken=taken
+        )
         for cost, leaves in self.leaves.items():
             for leaf in leaves:
                 if leaf.constant:
                     scope.leaves[cost].append(
-                        Term(leaf.head, (), leaf.type, cost, (leaf.values[0],) * len(elements), local=False, constant=True)
+                        Term(
+                            leaf.head,
+                            (),
+                            leaf.type,
+                            cost,
+                            (leaf.values[0],) * len(elements),
+                            local=False,
+                            constant=True,
+                        )
                     )
         self.sources.append((source, scope))
 
@@ -379,7 +415,7 @@ class Scope:
                     if result is None:
                         continue
                     for body in bodies:
-                        if body.local or form.name == "map":
+                        if body.local if form.name != "map_words" else body.kids:
                             self._make(form, source, scope, (body,), result, cost)
 
     def _bind_two(self, form: Form, source: Term, scope: "Scope", cost: int, rest: int) -> None:
@@ -391,7 +427,12 @@ class Scope:
                     continue
                 for body in bodies:
                     for test in tests:
-                        if test.local and not test.partial and not body.constant and (body.local or form.name == "map_where"):
+                        if (
+                            test.local
+                            and not test.partial
+                            and not body.constant
+                            and (body.local or form.name == "map_where")
+                        ):
                             self._make(form, source, scope, (body, test), result, cost)
 
     def _form_type(self, form: Form, source: Term, body_type: Type) -> Type | None:
@@ -400,9 +441,7 @@ class Scope:
         inner = element(source.type)
         return None if inner is None else form.result(inner, body_type, source.type)
 
-    def _make(
-        self, form: Form, source: Term, scope: "Scope", parts: tuple[Term, ...], result: Type, cost: int
-    ) -> None:
+    def _make(self, form: Form, source: Term, scope: "Scope", parts: tuple[Term, ...], result: Type, cost: int) -> None:
         self.grammar.budget.tick(self.size)
         if any(part.partial for part in parts) and form.kind == "test":
             return
@@ -430,7 +469,7 @@ class Scope:
         frozen = tuple(values)
         if partial and all(value is UNDEFINED for value in frozen):
             return
-        if frozen not in self.seen[result]:
+        if frozen not in self.seen[result] or frozen in self.watched:
             names = ", ".join(variable.render() for variable in scope.variables)
             self._keep(Term(form, (source, *parts), result, cost, frozen, partial=partial, variables=names))
 

@@ -8,10 +8,20 @@ from heapq import heappop, heappush
 from grace_common.contract.errors import Refused
 
 from .conditionals import Branches
-from .goal import Goal
-from .hints import StatedCase, constant, constant_type, fallbacks, literals, outcomes, request_text, stated_cases, written
-from .model import Program, Specification
 from .forms import forms_with_default
+from .goal import Goal
+from .hints import (
+    StatedCase,
+    constant,
+    constant_type,
+    fallbacks,
+    literals,
+    outcomes,
+    request_text,
+    stated_cases,
+    written,
+)
+from .model import Program, Specification
 from .probes import probes
 from .recurrences import recurrences
 from .rendering import function_source
@@ -101,10 +111,13 @@ class _Search:
         environments = [*inputs, *probes(inputs, self.parameters.types, PROBES)] if self.parameters.names else inputs
         self.environments = environments
         self.top = self._top_scope(environments, budget)
-        self.stated = [pair for pair in map(self._stated, stated_cases(spec.requirements, self.parameters.names)) if pair]
+        self.stated = [
+            pair for pair in map(self._stated, stated_cases(spec.requirements, self.parameters.names)) if pair
+        ]
         self.branches = Branches(self.goal, self.weights)
         self._queue: list[tuple[int, int, Solution]] = []
-        self._known: set[tuple[Value, ...]] = set()
+        self._known: dict[tuple[Value, ...], int] = {}
+        self._yielded: set[tuple[Value, ...]] = set()
         self._order = 0
 
     def _top_scope(self, environments: list[tuple[Value, ...]], budget: Budget) -> Scope:
@@ -133,7 +146,15 @@ class _Search:
                 chosen[text] = (type_, value, cost)
 
         weights = self.weights
-        for literal, kind in (("0", "common"), ("1", "common"), ("2", "common"), ("-1", "rare"), ("3", "rare"), ("4", "rare"), ("10", "rare")):
+        for literal, kind in (
+            ("0", "common"),
+            ("1", "common"),
+            ("2", "common"),
+            ("-1", "rare"),
+            ("3", "rare"),
+            ("4", "rare"),
+            ("10", "rare"),
+        ):
             add(*constant(literal), weights.cost(f"constant.{kind}"))
         if "str" in " ".join((*self.parameters.types, self.goal.type)):
             for literal in ('""', '" "'):
@@ -186,9 +207,7 @@ class _Search:
             return
         numbers = [environment[0] for environment in self.environments]
         price = self.weights.cost("recurrence")
-        found = recurrences(
-            self.top.grammar, self.parameters.names[0], numbers[: self.examples], self.goal.values
-        )
+        found = recurrences(self.top.grammar, self.parameters.names[0], numbers[: self.examples], self.goal.values)
         try:
             for recurrence, cost, run in found:
                 values = tuple(recurrence.value(number, run) for number in numbers)
@@ -212,7 +231,9 @@ class _Search:
                 exhausted = True
             self._gather(self.top.at(cost) or self.top.filling, cost)
             while self._queue and (exhausted or self._queue[0][0] <= cost):
-                _, _, solution = heappop(self._queue)
+                solution = self._next()
+                if solution is None:
+                    break
                 yield self._program(solution)
                 count += 1
                 first = cost if first is None else first
@@ -222,8 +243,8 @@ class _Search:
                 exhausted = True
                 continue
             cost += 1
-        while self._queue and count < limit:
-            yield self._program(heappop(self._queue)[2])
+        while count < limit and (solution := self._next()) is not None:
+            yield self._program(solution)
             count += 1
 
     def _gather(self, level: dict[Type, list[Term]], cost: int) -> None:
@@ -231,9 +252,14 @@ class _Search:
             for term in terms:
                 mask = self.goal.mask(term)
                 if mask == self.goal.full:
+                    self.top.watched.add(term.values)
                     self._offer(Solution.expression(term))
                 elif mask:
                     self.branches.term(term, mask)
+        for term in self.top.alternatives:
+            if self.goal.mask(term) == self.goal.full:
+                self._offer(Solution.expression(term))
+        self.top.alternatives.clear()
         if cost == 1:
             for guard, result in self.stated:
                 self.branches.guard(guard)
@@ -251,11 +277,21 @@ class _Search:
             shown = any(guard.values[: self.examples])
             if not shown and not self._provides(solution, result):
                 solution = Solution.branching(guard, result, solution, 0)
-        if solution.values in self._known:
+        cost = solution.cost + self._penalty(solution)
+        if solution.values in self._known and self._known[solution.values] <= cost:
             return
-        self._known.add(solution.values)
+        self._known[solution.values] = cost
         self._order += 1
-        heappush(self._queue, (solution.cost + self._penalty(solution), self._order, solution))
+        heappush(self._queue, (cost, self._order, solution))
+
+    def _next(self) -> Solution | None:
+        """Take the cheapest solution from the queue that means something new."""
+        while self._queue:
+            _, _, solution = heappop(self._queue)
+            if solution.values not in self._yielded:
+                self._yielded.add(solution.values)
+                return solution
+        return None
 
     @staticmethod
     def _provides(solution: Solution, result: Term) -> bool:
@@ -263,7 +299,8 @@ class _Search:
         nodes = [node for term in solution.terms for node in term.nodes()]
         literal = result.render()
         return any(
-            node.head.text == literal if isinstance(node.head, Leaf) else node.head.name.endswith("_or") for node in nodes
+            node.head.text == literal if isinstance(node.head, Leaf) else node.head.name.endswith("_or")
+            for node in nodes
         )
 
     def _penalty(self, solution: Solution) -> int:
@@ -271,7 +308,9 @@ class _Search:
         nodes = [node for term in solution.terms for node in term.nodes()]
         used = {node.head.name for node in nodes if isinstance(node.head, Operator | Form)}
         leaves = {node.head.text for node in nodes if isinstance(node.head, Leaf)}
-        penalty = sum(self.weights.cost("penalty.unused_argument") for name in self.parameters.names if name not in leaves)
+        penalty = sum(
+            self.weights.cost("penalty.unused_argument") for name in self.parameters.names if name not in leaves
+        )
         for hint in self.spoken:
             if hint.expects and not self._follows(hint, used, leaves):
                 penalty += hint.expects
@@ -284,8 +323,6 @@ class _Search:
         return not used.isdisjoint(hint.boosts) or any(constant(literal)[0] in leaves for literal in hint.constants)
 
     def _program(self, solution: Solution) -> Program:
-        source = function_source(
-            self.spec.signature, self.spec.requirements, solution.statements(), solution.terms
-        )
+        source = function_source(self.spec.signature, self.spec.requirements, solution.statements(), solution.terms)
         size = sum(1 for term in solution.terms for _ in term.nodes())
         return Program(source=source, size=size, cost=float(solution.cost + self._penalty(solution)))

@@ -17,6 +17,8 @@ class _Undefined:
 UNDEFINED: Final = _Undefined()
 FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, StopIteration)
 
+_MEMBERSHIP: Final = " in "
+
 # Precedence of a rendered expression, as in the Python grammar: the higher binds tighter.
 ANY, TERNARY, OR, AND, NOT, COMPARE, BITOR, ADD, MULTIPLY, UNARY, POWER, ATOM = range(12)
 
@@ -115,13 +117,21 @@ class Term:
         """Return the Python text, in parentheses where the slot binds tighter than the text."""
         head = self.head
         if isinstance(head, Leaf):
-            text = head.text
-        elif isinstance(head, Operator):
-            text = head.template.format(*(kid.render(need) for kid, need in zip(self.kids, head.slots, strict=True)))
-        else:
+            return self._in_slot(head.text, head.level, slot)
+        if isinstance(head, Form):
             source, *parts = self.kids
             body = parts[0].render(TERNARY) if head.kind != "test" else ""
             test = parts[-1].render(OR) if head.kind != "map" else ""
             entry = self.variables.replace(", ", ": ")
             text = head.template.format(v=self.variables, kv=entry, s=source.render(OR), b=body, p=test)
-        return f"({text})" if head.level < slot else text
+            return self._in_slot(text, head.level, slot)
+        template, kids = head.template, self.kids
+        if head.name == "not" and isinstance(kids[0].head, Operator) and _MEMBERSHIP in kids[0].head.template:
+            head, kids = kids[0].head, kids[0].kids  # `a not in b`, not `not a in b`
+            template = head.template.replace(_MEMBERSHIP, " not in ")
+        operands = (kid.render(need) for kid, need in zip(kids, head.slots, strict=True))
+        return self._in_slot(template.format(*operands), head.level, slot)
+
+    @staticmethod
+    def _in_slot(text: str, level: int, slot: int) -> str:
+        return f"({text})" if level < slot else text

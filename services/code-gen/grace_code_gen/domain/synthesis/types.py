@@ -9,7 +9,7 @@ the tuple of its items.
 
 import ast
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 Type = str
@@ -19,7 +19,7 @@ UNKNOWN: Type = "?"
 _ANNOTATIONS = {"List": "list", "Dict": "dict", "Tuple": "tuple", "Set": "set", "Sequence": "list", "Iterable": "list"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def split(type_: Type) -> tuple[str, tuple[Type, ...]]:
     """Return the head and the parameters of a type: `dict[str,int]` gives ("dict", ("str", "int"))."""
     if "[" not in type_:
@@ -35,7 +35,7 @@ def split(type_: Type) -> tuple[str, tuple[Type, ...]]:
     return head, (*parameters, inner[start:])
 
 
-@lru_cache(maxsize=None)
+@cache
 def match(pattern: Type, type_: Type) -> tuple[tuple[str, Type], ...] | None:
     """Return what the pattern's type variables stand for in `type_`, or None where it does not fit."""
     if pattern == type_:
@@ -60,7 +60,7 @@ def match(pattern: Type, type_: Type) -> tuple[tuple[str, Type], ...] | None:
     return tuple(bound.items())
 
 
-@lru_cache(maxsize=None)
+@cache
 def substitute(pattern: Type, bound: tuple[tuple[str, Type], ...]) -> Type:
     """Return the pattern with its type variables replaced."""
     for name, value in bound:
@@ -72,7 +72,7 @@ def substitute(pattern: Type, bound: tuple[tuple[str, Type], ...]) -> Type:
     return f"{head}[{','.join(substitute(parameter, bound) for parameter in parameters)}]"
 
 
-@lru_cache(maxsize=None)
+@cache
 def element(type_: Type) -> Type | None:
     """Return the type of what an iteration over `type_` yields, or None where nothing can be iterated."""
     head, parameters = split(type_)
@@ -87,7 +87,7 @@ def element(type_: Type) -> Type | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def depth(type_: Type) -> int:
     """Return how deeply the type is nested: 0 for int, 1 for list[int]."""
     return 1 + max(map(depth, split(type_)[1])) if "[" in type_ else 0
