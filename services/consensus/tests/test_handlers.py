@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.candidate import CandidatesGenerated, Probe, Row
-from grace_common.contract.events.decision import DecisionReached
+from grace_common.contract.events.decision import DecisionReached, OptionsDecided
 from grace_common.contract.events.task import Ballot, DecisionRequested, PastItem
 from grace_consensus.handlers import count, decide, router
 
@@ -35,7 +35,14 @@ def candidates(*rows: Row, probes: tuple[Probe, ...] = (GIVEN, INPUT), minimum: 
 
 
 async def decided(event: CandidatesGenerated) -> DecisionReached:
-    (decision,) = await decide(event, None)
+    (decision,) = await decide(event, None) or ()
+    assert isinstance(decision, DecisionReached)
+    return decision
+
+
+async def counted(event: DecisionRequested) -> OptionsDecided:
+    (decision,) = await count(event, None) or ()
+    assert isinstance(decision, OptionsDecided)
     return decision
 
 
@@ -130,7 +137,7 @@ async def test_ballots_decide_and_the_minority_is_listed() -> None:
         history=(PastItem(ballots=(Ballot(voter="a", choice="x"), Ballot(voter="c", choice="y")), outcome="x"),),
     )
 
-    (decision,) = await count(event, None)
+    decision = await counted(event)
 
     assert (decision.verdict, decision.option) == ("chosen", "btree")
     assert decision.weights["btree"] > decision.weights["hash"]
@@ -146,7 +153,7 @@ async def test_an_exact_tie_abstains_and_says_so() -> None:
         ballots=(Ballot(voter="x", choice="a"), Ballot(voter="y", choice="b")),
     )
 
-    (decision,) = await count(event, None)
+    decision = await counted(event)
 
     assert (decision.verdict, decision.option) == ("abstained", None)
     assert "the options a, b are exactly tied" in decision.reasons

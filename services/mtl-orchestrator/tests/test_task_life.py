@@ -27,6 +27,7 @@ from grace_common.testing.events import (
 )
 from grace_mtl_orchestrator.adapters.policy_files import load, packaged
 from grace_mtl_orchestrator.domain.task import Cause, DeadlinePassed, Heard, Submission, Task, replay, step
+from grace_mtl_orchestrator.handlers import router
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -68,6 +69,9 @@ class Life(RuleBasedStateMachine):
         self.facts.extend(facts)
         self.rounds.extend(fact.round_id for fact in facts if isinstance(fact, RoundOpened))
         self.digests.extend(fact.digest for fact in facts if isinstance(fact, ApprovalRequested))
+        if not isinstance(cause, DeadlinePassed):
+            event = cause.event if isinstance(cause, Submission) else cause
+            assert all(isinstance(fact, router.routes[type(event)].emits) for fact in facts)
         if ended and before is not None:
             assert self.task == before.so(version=self.task.version)
             assert {type(fact).__name__ for fact in facts} <= {"RequestIgnored"}

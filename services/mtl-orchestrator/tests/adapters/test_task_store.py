@@ -2,10 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+from runpy import run_path
 from uuid import UUID
 
 import orjson
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from grace_common.contract.approval import report_sha256
 from grace_common.contract.errors import Unready
 from grace_common.contract.events.candidate import CandidateEvaluated
@@ -168,3 +173,18 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(database: Data
         made = await connection.run_sync(columns)
 
     assert made == {name: set(table.columns.keys()) for name, table in metadata.tables.items()}
+
+
+async def test_the_migrations_can_be_taken_back(database: Database) -> None:
+    folder = Path(str(files("grace_mtl_orchestrator") / "migrations"))
+    migration = run_path(str(folder / "versions" / "0001_tasks_and_memory.py"))
+
+    def down(connection: Connection) -> list[str]:
+        with Operations.context(MigrationContext.configure(connection)):
+            migration["downgrade"]()
+        return inspect(connection).get_table_names()
+
+    async with database.engine.begin() as connection:
+        left = await connection.run_sync(down)
+
+    assert set(left) == {"inbox", "outbox", "alembic_version", "alembic_version_runtime"}

@@ -1,11 +1,11 @@
 """Timers and the statement of policies, on a real PostgreSQL."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
+import pytest
 from grace_common.contract import envelope
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.round import PoliciesPublished
@@ -32,15 +32,20 @@ class Desk:
     """A timekeeper over one database, with a clock that stands still."""
 
     def __init__(
-        self, database: Database, published: PoliciesPublished | None = None, clock: FixedClock | None = None
+        self,
+        database: Database,
+        published: PoliciesPublished | None = None,
+        clock: FixedClock | None = None,
+        log: PolicyLog | None = None,
+        tasks: TaskStore | None = None,
     ) -> None:
         self.database = database
         self.clock = clock or FixedClock(NOON)
         self.ports = Ports(tasks=TaskStore(database), memory=PostgresMemory(5), policies=POLICIES)
         self.timekeeper = Timekeeper(
             database,
-            TaskStore(database),
-            PolicyLog(),
+            tasks or TaskStore(database),
+            log or PolicyLog(),
             self.clock,
             expire=partial(expire, self.ports),
             published=published or PoliciesPublished(policies=POLICIES),
@@ -95,29 +100,59 @@ async def test_policies_are_stated_when_they_change_and_not_at_every_start(datab
     assert await Desk(database).stated() == [before, after, before]
 
 
-async def test_a_running_timekeeper_states_the_policies_and_then_watches_the_clock(database: Database) -> None:
-    desk = Desk(database)
+class Watched(TaskStore):
+    """Tells when due timers are looked for a second time: what the first look found is done then."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.looks = 0
+        self.looked_again = asyncio.Event()
+
+    async def due(self, now: datetime, limit: int) -> list[UUID]:
+        self.looks += 1
+        if self.looks == 2:
+            self.looked_again.set()
+        return await super().due(now, limit)
+
+
+class LostTwice(PolicyLog):
+    """A database that is away at first."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+
+    async def enter(self, published: PoliciesPublished) -> bool:
+        self.attempts += 1
+        if self.attempts < 3:
+            raise ConnectionRefusedError("the database restarts")
+        return await super().enter(published)
+
+
+class Broken(PolicyLog):
+    async def enter(self, published: PoliciesPublished) -> bool:
+        raise ZeroDivisionError
+
+
+async def test_a_running_timekeeper_waits_out_an_outage_then_states_the_policies_and_watches_the_clock(
+    database: Database,
+) -> None:
+    tasks = Watched(database)
+    desk = Desk(database, log=LostTwice(), tasks=tasks)
     await desk.submit()
-    ended = asyncio.Event()
-
-    async def tell(task_id: UUID, at: datetime) -> Sequence[Event]:
-        facts = await expire(desk.ports, task_id, at)
-        ended.set()
-        return facts
-
     desk.clock.advance(61)
-    timekeeper = Timekeeper(
-        database,
-        TaskStore(database),
-        PolicyLog(),
-        desk.clock,
-        expire=tell,
-        published=PoliciesPublished(policies=POLICIES),
-        poll_s=0.01,
-    )
-    running = asyncio.create_task(timekeeper.run())
-    await ended.wait()
+
+    running = asyncio.create_task(desk.timekeeper.run())
+    await tasks.looked_again.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
-    assert (await desk.stated())[0] == PoliciesPublished(policies=POLICIES)
+    assert [type(event).__name__ for event in await desk.stated()] == [
+        "PoliciesPublished",
+        "TaskFailed",
+        "OutcomeLearned",
+    ]
+
+
+async def test_a_bug_stops_the_timekeeper_loudly(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await Desk(database, log=Broken()).timekeeper.run()
