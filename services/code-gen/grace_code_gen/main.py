@@ -10,7 +10,7 @@ from grace_code_gen.adapters.sandbox import SandboxSettings
 from grace_code_gen.adapters.synthesis import SynthesisGenerator
 from grace_code_gen.adapters.synthesis_worker import SynthesisPool
 from grace_code_gen.adapters.workbench import OpenWorkbench
-from grace_code_gen.domain.concepts import catalogue
+from grace_code_gen.domain.known_concepts import KnownConcepts
 from grace_code_gen.handlers import router
 from grace_code_gen.ports import Generator, Ports
 from grace_code_gen.settings import Settings
@@ -34,7 +34,7 @@ def build(settings: Settings | None = None) -> Service:
         Ports(
             generators=generators(settings),
             workbench=workbench,
-            catalogue=catalogue(),
+            catalogue=KnownConcepts(),
             repair_rounds=settings.repair_rounds,
         ),
         routers=[router],

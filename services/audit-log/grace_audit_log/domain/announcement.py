@@ -70,7 +70,7 @@ def _runs(places: Iterable[Place]) -> Iterator[tuple[int, Sequence[bytes]]]:
     rows: list[bytes] = []
     first = used = 0
     for place in places:
-        row = orjson.dumps(place)
+        row = orjson.dumps(place, default=str)  # asyncpg hands over ids of a class of its own
         if rows and (len(rows) == MOST_ENTRIES or used + len(row) > _ROOM):
             yield first, rows
             rows, used = [], 0
