@@ -1,7 +1,10 @@
 """Composition root: the only place that knows which adapter fills which port."""
 
+from functools import partial
+
 from grace_common.contract.topics import INTAKE
 from grace_common.runtime.database import Database
+from grace_common.runtime.identity import Workload
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
 
@@ -36,9 +39,9 @@ def build(settings: Settings | None = None) -> Service:
         keys=PostgresKeyStore(database, settings.state_dir),
         publication=FolderPublication(settings.publication_dir),
         feed=feed,
-        ca_public_key=service.workload.authority_key,
+        authority_key=lambda: Workload.load(settings.identity_dir).authority_key,
     )
-    keyring = Keyring(read_pepper(settings.state_dir))
+    keyring = Keyring(partial(read_pepper, settings.state_dir))
     backlog = upkeep.Backlog(ports)
     door, _ = application(ports, keyring, service.readiness, backlog.lagging)
     service.ports = ports

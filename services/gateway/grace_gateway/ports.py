@@ -193,7 +193,7 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """Everything outside that handlers and API use. `ca_public_key`: 32 raw bytes."""
+    """Everything outside that handlers and API use. `authority_key` returns the CA's public key, 32 raw bytes."""
 
     settings: Settings
     clock: Clock
@@ -203,4 +203,4 @@ class Ports:
     keys: KeyStore
     publication: Publication
     feed: Feed
-    ca_public_key: bytes
+    authority_key: Callable[[], bytes]

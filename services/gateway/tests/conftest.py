@@ -333,8 +333,8 @@ def settings(**changes: Any) -> Settings:
 def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
     views, keys, publication = MemoryViews(), MemoryKeys(), MemoryPublication()
     journal, feed, clock = MemoryJournal(views), MemoryFeed(views), TickingClock()
-    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, ca_public_key)
-    keyring = Keyring(PEPPER)
+    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, lambda: ca_public_key)
+    keyring = Keyring(lambda: PEPPER)
     lag: list[str] = []
     components: dict[str, str | None] = {"database": None}
 

@@ -76,11 +76,16 @@ class PostgresFeed:
     async def _hand_out(self, position: int) -> int:
         """Hand out what is new behind `position`, or wait for a notification; return the new position."""
         self._notified.clear()
+        if not self._subscribers and not self._watched:
+            newest = await self._views.last_position()
+            # Somebody may have begun to listen meanwhile: then nothing is skipped, and the next turn reads it all.
+            skipped = newest if not self._subscribers and not self._watched else position
+            if skipped == newest:
+                await self._until_notified()
+            return skipped
         facts = await self._views.facts_after(position, _BATCH)
         if not facts:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S):
-                    await self._notified.wait()
+            await self._until_notified()
             return position
         for queue in list(self._subscribers):
             if queue.qsize() + 1 >= queue.maxsize:
@@ -92,6 +97,11 @@ class PostgresFeed:
             for heard in self._watched.get(fact.submission_id, ()) if fact.submission_id else ():
                 heard.set()
         return facts[-1].position
+
+    async def _until_notified(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await self._notified.wait()
 
     @staticmethod
     async def _batches(queue: "asyncio.Queue[Sequence[Positioned] | None]") -> AsyncIterator[Sequence[Positioned]]:

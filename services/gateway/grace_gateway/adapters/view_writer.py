@@ -129,9 +129,6 @@ class PostgresViewWriter:
 
     async def add_facts(self, envelopes: Sequence[Envelope]) -> None:
         connection = current()
-        submitted = [one for envelope in envelopes if (one := submission_of(envelope)) is not None]
-        if submitted:
-            await insert_submissions(connection, submitted)
         newest: dict[UUID, datetime] = {}
         for envelope in envelopes:
             if (id_ := subject_of(envelope.event)) is not None:
@@ -139,14 +136,29 @@ class PostgresViewWriter:
         modes: dict[UUID, str | None] = {}
         if newest:
             # Locked first: of two batches about one task, the later sees the facts of the earlier.
-            locked = await connection.execute(_LOCK_SUBMISSIONS, {"ids": list(newest)})
-            modes = {row.id: row.mode for row in locked}
+            modes = await self._lock(list(newest))
+            missing = [
+                one
+                for envelope in envelopes
+                if envelope.id not in modes and (one := submission_of(envelope)) is not None
+            ]
+            if missing:  # submissions that this database never saw, or lost
+                await insert_submissions(connection, missing)
+                modes |= await self._lock([one.id for one in missing])
         await connection.execute(_LOCK_POSITIONS, {"key": _POSITIONS_KEY})
         await connection.execute(_INSERT_FACTS, _fact_columns(envelopes))
-        if modes:
-            await self._update_states(modes, newest)
+        # The fact that submitted it changes nothing of what its row says already.
+        changed = {subject_of(one.event) for one in envelopes if one.id not in modes}
+        moved = {id_: mode for id_, mode in modes.items() if id_ in changed}
+        if moved:
+            await self._update_states(moved, newest)
         await self._remember(envelopes)
         await connection.execute(_NOTIFY)
+
+    async def _lock(self, ids: Sequence[UUID]) -> dict[UUID, str | None]:
+        """Lock submissions in the order of their ids; return the mode of each that exists."""
+        rows = await current().execute(_LOCK_SUBMISSIONS, {"ids": ids})
+        return {row.id: row.mode for row in rows}
 
     async def _update_states(self, modes: dict[UUID, str | None], newest: dict[UUID, datetime]) -> None:
         steps: dict[UUID, list[Step]] = {id_: [Step("submitted", mode=mode)] for id_, mode in modes.items()}

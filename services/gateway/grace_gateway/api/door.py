@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 from grace_common.contract.envelope import Envelope
+from grace_common.contract.errors import Unready
 from grace_common.runtime import telemetry
 from grace_common.runtime.operation import Operation, running
 from starlette.datastructures import MutableHeaders
@@ -70,6 +71,9 @@ class Door:
             identity = self._keyring.identify(request.headers.get("authorization"), self._ports.clock.now())
         except Unauthenticated as error:
             await self._refuse_stranger(scope, answer, str(error))
+            return
+        except Unready as error:
+            await answer.refuse(scope, 503, str(error), {"Retry-After": "1"})
             return
         scope[IDENTITY] = identity
         operation.actor = identity.user

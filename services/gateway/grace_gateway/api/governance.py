@@ -104,5 +104,5 @@ async def replay(request: Request, refusal_id: UUID, body: Replay, ports: FromPo
         offset=found[0]["offset"],
         by=identity_of(request).user,
     )
-    envelope = await state(request, ports, event, subject=str(refusal_id))
+    envelope = await state(request, event, subject=str(refusal_id))
     return json_answer({"event_id": str(envelope.id), "consumer": event.consumer}, 202)

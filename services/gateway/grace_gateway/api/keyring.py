@@ -2,13 +2,12 @@
 
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Final
 
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 
 from grace_gateway.domain.roles import Identity
 from grace_gateway.ports import ApiKey
@@ -25,19 +24,25 @@ class Unauthenticated(Refused):
 class Keyring:
     """Every usable API key by its keyed hash, so that neither memory nor database holds a key itself.
 
-    pepper  the HMAC key, in a file that only the gateway can read: hashes alone do not let anybody test guesses
+    read_pepper  returns the HMAC key, which lies in a file that only the gateway can read: hashes alone do not let
+                 anybody test guesses. It is read with the first keys, so that migrating needs no secret.
     """
 
-    pepper: bytes
+    read_pepper: Callable[[], bytes]
+    _pepper: bytes | None = None
     _by_hash: dict[str, ApiKey] = field(default_factory=dict)
 
     def replace(self, keys: Iterable[ApiKey]) -> None:
-        """Know exactly these keys from now on."""
+        """Know exactly these keys from now on; raises Refused when there is no pepper."""
+        if self._pepper is None:
+            self._pepper = self.read_pepper()
         self._by_hash = {key.hash: key for key in keys}
 
     def hash(self, key: str) -> str:
-        """Return HMAC-SHA-256 of a key in hex: what is stored of it."""
-        return hmac.new(self.pepper, key.encode(), sha256).hexdigest()
+        """Return HMAC-SHA-256 of a key in hex, as it is stored; Unready before the first keys are known."""
+        if self._pepper is None:
+            raise Unready("the gateway is starting and knows no API keys yet")
+        return hmac.digest(self._pepper, key.encode(), "sha256").hex()
 
     def make(self) -> tuple[str, str]:
         """Return a new key and its hash; the key is shown once and kept nowhere."""

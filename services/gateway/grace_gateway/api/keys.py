@@ -82,7 +82,7 @@ async def enrol(request: Request, body: Enrolment, ports: FromPorts) -> Response
         by=identity_of(request).user,
         valid_until=body.valid_until,
     )
-    envelope = await state(request, ports, event, subject=body.name)
+    envelope = await state(request, event, subject=body.name)
     return json_answer({"event_id": str(envelope.id), "subject": f"producer/{body.name}"}, 202)
 
 
@@ -96,5 +96,5 @@ async def revoke(request: Request, key_id: str, body: Revocation, ports: FromPor
     if found["revoked_at"] is not None:
         raise Conflicting(f"key {key_id} was revoked already")
     event = KeyRevocationRequested(key_id=key_id, reason=body.reason, by=identity_of(request).user)
-    envelope = await state(request, ports, event, subject=key_id)
+    envelope = await state(request, event, subject=key_id)
     return json_answer({"event_id": str(envelope.id), "key_id": key_id}, 202)

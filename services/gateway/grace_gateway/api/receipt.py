@@ -75,7 +75,7 @@ def _make(ports: Ports, artifact: View, log: PublishedLog, chosen: ReceiptPlan, 
     """Return the receipt's bytes, verified: nobody gets one that a stranger would reject."""
     code = artifact["code"].encode()
     payloads = {index: records[id_] for id_, index in chosen.approvals.items() if id_ in records}
-    receipt = make_receipt(chosen.name, code, chosen.indices, log.tree, log.note, ports.ca_public_key, payloads)
+    receipt = make_receipt(chosen.name, code, chosen.indices, log.tree, log.note, ports.authority_key(), payloads)
     verify_receipt(receipt.encode(), code, ports.publication.read("vkey").decode().strip())
     return receipt.encode()
 

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from grace_common.contract.errors import Unready
 from grace_common.runtime.operation import Operation
 
 from grace_gateway.api.answers import json_bytes
@@ -183,6 +184,8 @@ def _identify(ports: Ports, keyring: Keyring, key: str) -> Identity:
         return keyring.identify_key(key, ports.clock.now())
     except Unauthenticated as error:
         raise StreamRefused(401, str(error)) from error
+    except Unready as error:
+        raise StreamRefused(503, str(error)) from error
 
 
 def _uuid(websocket: WebSocket, name: str) -> UUID | None:

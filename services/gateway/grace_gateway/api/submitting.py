@@ -4,10 +4,10 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Query, Request, Response
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
@@ -15,6 +15,7 @@ from grace_common.contract.events.base import Event
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.door import conclude
 from grace_gateway.api.guard import identity_of, operation_of
+from grace_gateway.api.parts import ports_of
 from grace_gateway.api.problems import Problem
 from grace_gateway.domain.answer_view import view_of
 from grace_gateway.domain.cursor import Cursor
@@ -33,32 +34,33 @@ PATHS: Final[dict[Kind, str]] = {"task": "tasks", "evaluation": "evaluations", "
 _SURELY_FITS: Final = 24 * 1024  # a body this small makes an envelope below the limit, whatever its characters
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Decides the id: the same key and body get the same answer, another body gets 422",
-    ),
-]
-Prefer = Annotated[
-    str | None,
-    Header(description="RFC 7240: `wait=N` waits up to N ≤ 60 seconds until it has ended or needs a person"),
-]
+_KEY_PARAMETER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Decides the id: the same key and body get the same answer, another body gets 422",
+}
+_PREFER_PARAMETER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "examples": ["wait=30"]},
+    "description": "RFC 7240: `wait=N` waits up to N ≤ 60 seconds until it has ended or needs a person",
+}
+# Read from the request itself: FastAPI's handling of header parameters costs a tenth of the whole request.
+KEYED: Final[dict[str, Any]] = {"parameters": [_KEY_PARAMETER]}
+WAITING: Final[dict[str, Any]] = {"parameters": [_PREFER_PARAMETER]}
+KEYED_AND_WAITING: Final[dict[str, Any]] = {"parameters": [_KEY_PARAMETER, _PREFER_PARAMETER]}
+
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[str | None, Query(alias="cursor", max_length=200, description="`next_cursor` of the page before")]
 
 
-async def submit(
-    request: Request,
-    ports: Ports,
-    kind: Kind,
-    body: Asked,
-    *,
-    key: str | None,
-    prefer: str | None,
-) -> Response:
+async def submit(request: Request, kind: Kind, body: Asked) -> Response:
     """State what was submitted and answer 202 once it is durable; a repeated key gets the first answer again."""
-    identity, operation = identity_of(request), operation_of(request)
+    identity, operation, ports = identity_of(request), operation_of(request), ports_of(request)
+    key = request.headers.get("idempotency-key")
     canonical = body.model_dump_json().encode()
     id_ = keyed_id(identity.user, PATHS[kind], key) if key is not None else ports.clock.new_id()
     now = ports.clock.now()
@@ -84,12 +86,13 @@ async def submit(
         if before.body_digest != submission.body_digest or before.requester != identity.user:
             raise Unprocessable("this Idempotency-Key was used with another body; use a new key for a new request")
         submission = before
-    return await _answer(ports, submission, prefer, status=202)
+    return await _answer(request, submission, status=202)
 
 
-async def state(request: Request, ports: Ports, event: Event, *, subject: str, key: str | None = None) -> Envelope:
+async def state(request: Request, event: Event, *, subject: str) -> Envelope:
     """State a fact about something that exists; return its envelope once it is durable."""
-    operation = operation_of(request)
+    operation, ports = operation_of(request), ports_of(request)
+    key = request.headers.get("idempotency-key")
     operation.subject = operation.correlation = subject
     envelope = operation.envelope(event, ports.clock.now())
     if key is not None:
@@ -107,12 +110,12 @@ def check_size(envelope: Envelope) -> None:
         raise Problem(413, str(error)) from error
 
 
-async def show(request: Request, ports: Ports, kind: Kind, id_: UUID, prefer: str | None) -> Response:
+async def show(request: Request, kind: Kind, id_: UUID) -> Response:
     """Answer with the view, after waiting as the client prefers."""
-    submission = await visible(ports, kind, id_, identity_of(request))
+    submission = await visible(ports_of(request), kind, id_, identity_of(request))
     operation = operation_of(request)
     operation.subject = operation.correlation = str(id_)
-    return await _answer(ports, submission, prefer, status=200, facts=True)
+    return await _answer(request, submission, status=200)
 
 
 async def visible(ports: Ports, kind: Kind, id_: UUID, identity: Identity) -> Submission:
@@ -131,7 +134,6 @@ async def current_view(ports: Ports, kind: Kind, id_: UUID, identity: Identity) 
 
 async def listing(
     request: Request,
-    ports: Ports,
     kind: Kind,
     *,
     state: str | None,
@@ -147,7 +149,7 @@ async def listing(
         if requester not in (None, identity.user):
             raise Problem(403, "requesters list what they asked for themselves")
         requester = identity.user
-    page = await ports.views.submissions(
+    page = await ports_of(request).views.submissions(
         SubmissionQuery(
             kind=kind,
             limit=limit,
@@ -159,18 +161,18 @@ async def listing(
     return json_answer({"items": list(page.items), "next_cursor": page.next_cursor})
 
 
-async def _answer(
-    ports: Ports, submission: Submission, prefer: str | None, *, status: int, facts: bool = False
-) -> Response:
+async def _answer(request: Request, submission: Submission, *, status: int) -> Response:
+    """Answer with the view: at once, or when it is settled, if the client prefers to wait for that."""
+    ports = ports_of(request)
     headers = {"Location": f"/api/{PATHS[submission.kind]}/{submission.id}"} if status == 202 else {}
-    wait_s = preferred_wait_s(prefer)
-    known: Sequence[Fact] = [submission.fact]
+    wait_s = preferred_wait_s(request.headers.get("prefer"))
+    facts: Sequence[Fact] = [submission.fact]
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
-        known = await _settled(ports, submission, wait_s)
-    elif facts:
-        known = await ports.views.facts(submission.id)
-    return json_answer(view_of(submission.kind, known), status, headers)
+        facts = await _settled(ports, submission, wait_s)
+    elif status == 200:
+        facts = await ports.views.facts(submission.id)
+    return json_answer(view_of(submission.kind, facts), status, headers)
 
 
 async def _settled(ports: Ports, submission: Submission, wait_s: int) -> Sequence[Fact]:

@@ -16,13 +16,14 @@ from pydantic import Field
 
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
-from grace_gateway.api.parts import FromPorts
+from grace_gateway.api.parts import ports_of
 from grace_gateway.api.problems import documented
 from grace_gateway.api.submitting import (
+    KEYED,
+    KEYED_AND_WAITING,
+    WAITING,
     After,
-    IdempotencyKey,
     Limit,
-    Prefer,
     current_view,
     listing,
     show,
@@ -39,7 +40,6 @@ from grace_gateway.domain.task_rules import (
     check_review,
 )
 from grace_gateway.domain.task_view import View
-from grace_gateway.ports import Ports
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
 
@@ -69,111 +69,109 @@ class Cancellation(Body):
     reason: Annotated[str, Field(max_length=2_000)] = ""
 
 
-@router.post("", status_code=202, responses=documented(401, 403, 413, 422, 429, 503))
+@router.post("", status_code=202, openapi_extra=KEYED_AND_WAITING, responses=documented(401, 403, 413, 422, 429, 503))
 @allow(REQUESTER)
 async def submit_task(
-    request: Request, body: TaskRequest, ports: FromPorts, key: IdempotencyKey = None, prefer: Prefer = None
+    request: Request,
+    body: TaskRequest,
 ) -> Response:
     """Ask for code. 202 means that the task is durable; `Location` names it."""
-    return await submit(request, ports, "task", body, key=key, prefer=prefer)
+    return await submit(request, "task", body)
 
 
 @router.get("", responses=documented(401, 403, 422, 429))
 @everyone
 async def list_tasks(
     request: Request,
-    ports: FromPorts,
     state: str | None = None,
     requester: Annotated[str | None, Query(max_length=200)] = None,
     cursor: After = None,
     limit: Limit = 50,
 ) -> Response:
     """List tasks, newest first. Requesters see their own, everybody else all."""
-    return await listing(request, ports, "task", state=state, requester=requester, cursor=cursor, limit=limit)
+    return await listing(request, "task", state=state, requester=requester, cursor=cursor, limit=limit)
 
 
-@router.get("/{task_id}", responses=documented(401, 404, 422, 429))
+@router.get("/{task_id}", openapi_extra=WAITING, responses=documented(401, 404, 422, 429))
 @everyone
-async def show_task(request: Request, task_id: UUID, ports: FromPorts, prefer: Prefer = None) -> Response:
+async def show_task(request: Request, task_id: UUID) -> Response:
     """Show a task: state, approach, candidates with their evidence, decision, approval digest, timeline."""
-    return await show(request, ports, "task", task_id, prefer)
+    return await show(request, "task", task_id)
 
 
-@router.post("/{task_id}/guidance", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@router.post(
+    "/{task_id}/guidance", status_code=202, openapi_extra=KEYED, responses=documented(401, 403, 404, 409, 422, 429)
+)
 @allow(REQUESTER, REVIEWER, OPERATOR)
-async def guide(
-    request: Request, task_id: UUID, body: Guidance, ports: FromPorts, key: IdempotencyKey = None
-) -> Response:
+async def guide(request: Request, task_id: UUID, body: Guidance) -> Response:
     """Answer the proposed approach."""
     identity = identity_of(request)
-    task = await current_view(ports, "task", task_id, identity)
+    task = await current_view(ports_of(request), "task", task_id, identity)
     check_guidance(task)
-    return await _state(
-        request, ports, task, GuidanceGiven(task_id=task_id, by=identity.user, guidance=body.guidance), key
-    )
+    return await _state(request, task, GuidanceGiven(task_id=task_id, by=identity.user, guidance=body.guidance))
 
 
-@router.post("/{task_id}/approval", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@router.post(
+    "/{task_id}/approval", status_code=202, openapi_extra=KEYED, responses=documented(401, 403, 404, 409, 422, 429)
+)
 @allow(REVIEWER)
-async def approve(
-    request: Request, task_id: UUID, body: Approval, ports: FromPorts, key: IdempotencyKey = None
-) -> Response:
+async def approve(request: Request, task_id: UUID, body: Approval) -> Response:
     """Approve the exact digest of (artifact, evaluation report, decision). The requester's own approval is refused."""
     identity = identity_of(request)
-    task = await current_view(ports, "task", task_id, identity)
+    task = await current_view(ports_of(request), "task", task_id, identity)
     check_approval(task, identity, body.digest)
     roles = tuple(sorted(identity.roles))
     event = ApprovalGiven(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, comment=body.comment)
-    return await _state(request, ports, task, event, key)
+    return await _state(request, task, event)
 
 
-@router.post("/{task_id}/changes", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@router.post(
+    "/{task_id}/changes", status_code=202, openapi_extra=KEYED, responses=documented(401, 403, 404, 409, 422, 429)
+)
 @allow(REVIEWER)
-async def request_changes(
-    request: Request, task_id: UUID, body: Changes, ports: FromPorts, key: IdempotencyKey = None
-) -> Response:
+async def request_changes(request: Request, task_id: UUID, body: Changes) -> Response:
     """Ask for another round with this feedback."""
     identity = identity_of(request)
-    task = await current_view(ports, "task", task_id, identity)
+    task = await current_view(ports_of(request), "task", task_id, identity)
     check_review(task, identity, body.digest)
     roles = tuple(sorted(identity.roles))
     event = ChangesRequested(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, feedback=body.feedback)
-    return await _state(request, ports, task, event, key)
+    return await _state(request, task, event)
 
 
-@router.post("/{task_id}/rejection", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@router.post(
+    "/{task_id}/rejection", status_code=202, openapi_extra=KEYED, responses=documented(401, 403, 404, 409, 422, 429)
+)
 @allow(REVIEWER)
-async def reject(
-    request: Request, task_id: UUID, body: Rejection, ports: FromPorts, key: IdempotencyKey = None
-) -> Response:
+async def reject(request: Request, task_id: UUID, body: Rejection) -> Response:
     """Reject the result for good."""
     identity = identity_of(request)
-    task = await current_view(ports, "task", task_id, identity)
+    task = await current_view(ports_of(request), "task", task_id, identity)
     check_review(task, identity, body.digest)
     roles = tuple(sorted(identity.roles))
     event = ApprovalDenied(task_id=task_id, by=identity.user, roles=roles, digest=body.digest, reason=body.reason)
-    return await _state(request, ports, task, event, key)
+    return await _state(request, task, event)
 
 
-@router.post("/{task_id}/cancellation", status_code=202, responses=documented(401, 403, 404, 409, 422, 429))
+@router.post(
+    "/{task_id}/cancellation", status_code=202, openapi_extra=KEYED, responses=documented(401, 403, 404, 409, 422, 429)
+)
 @allow(REQUESTER, OPERATOR)
-async def cancel(
-    request: Request, task_id: UUID, body: Cancellation, ports: FromPorts, key: IdempotencyKey = None
-) -> Response:
+async def cancel(request: Request, task_id: UUID, body: Cancellation) -> Response:
     """Cancel a task that has not ended."""
     identity = identity_of(request)
-    task = await current_view(ports, "task", task_id, identity)
+    task = await current_view(ports_of(request), "task", task_id, identity)
     check_cancellation(task, identity)
     roles = tuple(sorted(identity.roles))
     event = CancellationRequested(task_id=task_id, by=identity.user, roles=roles, reason=body.reason)
-    return await _state(request, ports, task, event, key)
+    return await _state(request, task, event)
 
 
 @router.get("/{task_id}/artifact", responses=documented(401, 404, 409, 429), response_class=Response)
 @everyone
-async def artifact(request: Request, task_id: UUID, ports: FromPorts) -> Response:
+async def artifact(request: Request, task_id: UUID) -> Response:
     """Return the delivered code as `text/x-python`."""
-    task = await current_view(ports, "task", task_id, identity_of(request))
+    task = await current_view(ports_of(request), "task", task_id, identity_of(request))
     if task["artifact"] is None:
         raise Conflicting(f"the task is {task['state']}: there is no artifact{'' if task['failure'] else ' yet'}")
     name = task["artifact"]["entry_point"]
@@ -184,7 +182,7 @@ async def artifact(request: Request, task_id: UUID, ports: FromPorts) -> Respons
     return Response(task["artifact"]["code"].encode(), 200, headers, "text/x-python; charset=utf-8")
 
 
-async def _state(request: Request, ports: Ports, task: View, event: Event, key: str | None) -> Response:
+async def _state(request: Request, task: View, event: Event) -> Response:
     """State what was asked of a task; answer 202 with the task as it was when asked."""
-    envelope = await state(request, ports, event, subject=task["id"], key=key)
+    envelope = await state(request, event, subject=task["id"])
     return json_answer({"event_id": str(envelope.id), "task": task}, 202, {"Location": f"/api/tasks/{task['id']}"})
