@@ -10,12 +10,16 @@ import pytest
 from grace_cli.commands.stack import table
 from grace_cli.errors import CliError, Exit
 from grace_cli.main import show_error
+from grace_cli.stack.home import find_home
+from grace_cli.stack.plan import ServicePlan, StackPlan
 from grace_cli.stack.status import ChildStatus, StackStatus, State
+from grace_cli.testing.stack import Kafka, Postgres
 from rich.console import Console
 
 
 def grace(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    environ = dict(os.environ) | {"GRACE_HOME": str(home)} | settings
+    cache = find_home(os.environ, Path.cwd()).cache
+    environ = dict(os.environ) | {"GRACE_HOME": str(home), "GRACE_CACHE": str(cache)} | settings
     return subprocess.run(
         [sys.executable, "-m", "grace_cli.main", *words], env=environ, capture_output=True, text=True, check=False
     )
@@ -56,8 +60,52 @@ def test_a_half_named_cluster_is_told_by_up(tmp_path: Path) -> None:
     done = grace(
         tmp_path / "home", "up", GRACE_KAFKA_BOOTSTRAP="nowhere", GRACE_DATABASE_URL="postgresql://a:b@127.0.0.1:1/x"
     )
-    assert done.returncode == Exit.FAILED
+    assert done.returncode == Exit.USAGE
     assert "GRACE_KAFKA_BOOTSTRAP is 'nowhere'" in done.stderr
+
+
+def test_a_stack_on_existing_servers_goes_up_and_down_by_command(
+    tmp_path: Path, kafka: Kafka, postgres: Postgres
+) -> None:
+    fake = (sys.executable, str(Path(__file__).with_name("stack") / "fake_service.py"))
+    program = (*fake, "serve", str(tmp_path / "gateway"))
+    plan = StackPlan((ServicePlan("gateway", program, (*fake, "migrate", str(tmp_path / "gateway"))),))
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    home = tmp_path / "home"
+    settings = {
+        "GRACE_PLAN": str(tmp_path / "plan.json"),
+        "GRACE_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        "GRACE_KAFKA_ADMIN_USERNAME": kafka.admin_username,
+        "GRACE_KAFKA_ADMIN_PASSWORD": kafka.admin_password,
+        "GRACE_DATABASE_URL": postgres.url(),
+    }
+    try:
+        first = grace(home, "up", **settings)
+        assert first.returncode == Exit.OK, first.stderr
+        assert "Grace is running." in first.stdout
+        assert str(home / "credentials") in first.stdout
+        assert "gateway is ready" in first.stderr
+        assert "Grace was running already." in grace(home, "up", **settings).stdout
+        shown = json.loads(grace(home, "status", "--json").stdout)
+        assert [(child["name"], child["state"]) for child in shown["children"]] == [
+            ("kafka", "ready"),
+            ("postgres", "ready"),
+            ("gateway", "ready"),
+        ]
+        assert shown["children"][0]["pid"] is None
+        assert "gateway" in grace(home, "status").stdout
+        assert grace(home, "up", "--foreground", **settings).returncode == Exit.REFUSED
+    finally:
+        stopped = grace(home, "down", "--purge")
+    assert "no process is left" in stopped.stdout
+    assert not home.exists()
+
+
+def test_a_file_that_is_no_plan_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"services": []}')
+    done = grace(tmp_path / "home", "up", GRACE_PLAN=str(tmp_path / "plan.json"))
+    assert done.returncode == Exit.USAGE
+    assert "is no plan" in done.stderr
 
 
 def test_a_table_shows_each_process_with_its_troubles() -> None:

@@ -21,6 +21,7 @@ from grace_cli.stack.kafka_programs import kafka_programs
 from grace_cli.stack.plan import StackPlan, default_plan
 from grace_cli.stack.postgres import postgres_programs
 from grace_cli.stack.progress import MIB, Reporter
+from grace_cli.stack.servers import existing_kafka, existing_postgres
 from grace_cli.stack.status import ChildStatus, StackStatus, State, process_of, read_status
 from grace_cli.stack.supervisor import end_leftovers
 
@@ -59,7 +60,7 @@ def up(
 ) -> Started:
     """Start the stack in the background, or join one that is starting, and wait until every child is ready.
 
-    plan    what to run; what is installed when not given
+    plan    what to run; when not given, what GRACE_PLAN names or else what is installed
     watch   called with each new status while waiting
     raises  CliError when something needed is missing, the supervisor ends, or the time is over (the stack then goes on)
     """
@@ -88,10 +89,28 @@ def start_in_foreground(
 
 def prepare(home: Home, environ: Mapping[str, str], reporter: Reporter, plan: StackPlan | None) -> None:
     """Make the folders, fetch the programs and write the plan; raises as `up` does."""
+    plan = plan or plan_of(home, environ)
     home.make()
     check_space(home.root)
     fetch(home, environ, reporter)
-    write_secret(home.plan, (plan or default_plan(home)).to_json())
+    write_secret(home.plan, plan.to_json())
+
+
+def plan_of(home: Home, environ: Mapping[str, str]) -> StackPlan:
+    """Return the plan in the file that GRACE_PLAN names, else the one for what is installed.
+
+    raises  CliError when that file is no plan
+    """
+    if not (named := environ.get("GRACE_PLAN")):
+        return default_plan(home)
+    try:
+        return StackPlan.from_json(Path(named).read_text())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CliError(
+            f"{named} is no plan: {type(error).__name__}: {error}",
+            f"unset GRACE_PLAN; what a plan looks like is in {home.plan} after `grace up`",
+            Exit.USAGE,
+        ) from error
 
 
 def supervisor_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
@@ -100,11 +119,18 @@ def supervisor_environment(home: Home, environ: Mapping[str, str]) -> dict[str, 
 
 
 def fetch(home: Home, environ: Mapping[str, str], reporter: Reporter) -> None:
-    """Bring the programs of the local servers, with progress; nothing for servers that exist elsewhere."""
+    """Bring the programs of the local servers, with progress; check what is said of servers that exist elsewhere.
+
+    raises  CliError when something cannot be had, or a setting makes no sense
+    """
     cache = ArtifactCache(home.cache, reporter)
-    if not environ.get("GRACE_KAFKA_BOOTSTRAP"):
+    if bootstrap := environ.get("GRACE_KAFKA_BOOTSTRAP"):
+        existing_kafka(bootstrap, environ)
+    else:
         kafka_programs(cache)
-    if not environ.get("GRACE_DATABASE_URL"):
+    if url := environ.get("GRACE_DATABASE_URL"):
+        existing_postgres(url)
+    else:
         postgres_programs(cache)
 
 

@@ -83,7 +83,7 @@ def kafka_of(home: Home, cache: ArtifactCache, ports: Ports, environ: Mapping[st
     raises  CliError when settings are incomplete or the local broker's programs cannot be had
     """
     if bootstrap := environ.get("GRACE_KAFKA_BOOTSTRAP"):
-        return _existing_kafka(bootstrap, environ)
+        return existing_kafka(bootstrap, environ)
     programs = kafka_programs(cache)
     server = KafkaServer(
         folder=home.root / "kafka",
@@ -102,7 +102,8 @@ def kafka_of(home: Home, cache: ArtifactCache, ports: Ports, environ: Mapping[st
     return Kafka(server.bootstrap, server.admin_config(), server.answers, command)
 
 
-def _existing_kafka(bootstrap: str, environ: Mapping[str, str]) -> Kafka:
+def existing_kafka(bootstrap: str, environ: Mapping[str, str]) -> Kafka:
+    """Return the cluster that settings name; CliError (wrong usage) when they are incomplete or make no sense."""
     username, password = environ.get("GRACE_KAFKA_ADMIN_USERNAME"), environ.get("GRACE_KAFKA_ADMIN_PASSWORD")
     if bool(username) != bool(password):
         raise CliError(
@@ -132,15 +133,7 @@ def postgres_of(home: Home, cache: ArtifactCache, ports: Ports, environ: Mapping
     raises  CliError when the URL is none, or the local server's programs or account cannot be had
     """
     if url := environ.get("GRACE_DATABASE_URL"):
-        parts = urlsplit(url)
-        if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
-            raise CliError(
-                "GRACE_DATABASE_URL is not a PostgreSQL URL",
-                "it reads postgresql://user:password@host:port/database",
-                Exit.USAGE,
-            )
-        host, port = parts.hostname, parts.port or 5432
-        return Postgres(url, lambda: connects(host, port))
+        return existing_postgres(url)
     programs = postgres_programs(cache)
     account = server_account()
     server = PostgresServer(
@@ -156,6 +149,19 @@ def postgres_of(home: Home, cache: ArtifactCache, ports: Ports, environ: Mapping
         return server.command()
 
     return Postgres(server.url(), server.answers, command)
+
+
+def existing_postgres(url: str) -> Postgres:
+    """Return the server that a URL names; CliError (wrong usage) when it is no PostgreSQL URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
+        raise CliError(
+            "GRACE_DATABASE_URL is not a PostgreSQL URL",
+            "it reads postgresql://user:password@host:port/database",
+            Exit.USAGE,
+        )
+    host, port = parts.hostname, parts.port or 5432
+    return Postgres(url, lambda: connects(host, port))
 
 
 def kafka_listens(kafka: Kafka) -> bool:

@@ -1,13 +1,20 @@
 """The embedded servers, real: they start, refuse strangers, and keep what they acknowledged through a crash."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from grace_cli.errors import CliError, Exit
+from grace_cli.stack.child import Child, last_lines
+from grace_cli.stack.command import LIFELINE, Command
 from grace_cli.stack.embedded import EmbeddedKafka, EmbeddedPostgres
+from grace_cli.testing.containers import Contained
 from grace_cli.testing.stack import Kafka, Postgres
 
 
@@ -41,9 +48,8 @@ def test_kafka_keeps_topics_through_a_restart_and_a_kill() -> None:
 def test_kafka_refuses_a_wrong_password() -> None:
     with EmbeddedKafka() as server:
         refusals: list[KafkaError] = []
-        client = AdminClient(
-            server.admin_config() | {"sasl.password": "wrong", "error_cb": refusals.append, "log_level": 0}
-        )
+        wrong: dict[str, Any] = {"sasl.password": "wrong", "error_cb": refusals.append, "log_level": 0}
+        client = AdminClient(server.admin_config() | wrong)
         with pytest.raises(KafkaException):
             client.list_topics(timeout=3)
         client.poll(0)
@@ -66,3 +72,82 @@ async def test_the_session_fixtures_give_a_running_pair(kafka: Kafka, postgres: 
     connection = await asyncpg.connect(postgres.url())
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
+
+
+def test_a_program_whose_starter_is_gone_does_not_begin(tmp_path: Path) -> None:
+    mark = tmp_path / "begun"
+    words = [sys.executable, str(LIFELINE), "1", str(int(signal.SIGTERM)), "-1", "-1", "touch", str(mark)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "the parent is gone" in done.stderr
+    assert not mark.exists()
+
+
+def test_a_server_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    command = Command((sys.executable, "-c", "print('the disk is full'); raise SystemExit(1)"), {}, tmp_path)
+    child = Child("Kafka", lambda: command, lambda: False, tmp_path / "kafka.log")
+    with pytest.raises(CliError, match=r"(?s)Kafka ended with code 1.*the disk is full"):
+        child.start()
+    child.kill()
+    child.stop()
+
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+)
+
+
+def test_a_server_that_ignores_the_signal_is_killed_when_stopped(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    command = Command((sys.executable, "-c", STUBBORN), {}, tmp_path)
+    child = Child("server", lambda: command, lambda: "up" in last_lines(log), log)
+    child.start()
+    pid = child.pid
+    child.stop(timeout_s=0.1)
+    assert not Path(f"/proc/{pid}").exists()
+    assert last_lines(tmp_path / "absent.log") == ""
+
+
+def test_a_container_is_started_again_where_it_was_and_removed_at_the_end() -> None:
+    container = FakeContainer()
+    contained = Contained(container, lambda: container.running)  # type: ignore[arg-type]  # what it uses of one
+    with contained:
+        contained.kill()
+        contained.start()
+        contained.restart()
+    assert container.deeds == ["run", "kill", "start", "stop", "start", "remove"]
+
+
+class FakeContainer:
+    """What the fixtures use of a testcontainer, and of the engine's container inside it."""
+
+    def __init__(self) -> None:
+        self.deeds: list[str] = []
+        self.running = False
+        self._inner = FakeEngineContainer(self)
+
+    def get_wrapped_container(self) -> "FakeEngineContainer":
+        return self._inner
+
+    def start(self) -> None:
+        self.did("run", True)
+
+    def stop(self) -> None:
+        self.did("remove", False)
+
+    def did(self, deed: str, running: bool) -> None:
+        self.deeds.append(deed)
+        self.running = running
+
+
+class FakeEngineContainer:
+    def __init__(self, outer: FakeContainer) -> None:
+        self._outer = outer
+
+    def start(self) -> None:
+        self._outer.did("start", True)
+
+    def stop(self, timeout: int) -> None:
+        self._outer.did("stop", False)
+
+    def kill(self) -> None:
+        self._outer.did("kill", False)

@@ -189,10 +189,10 @@ def test_an_admin_url_names_the_database_or_leaves_it_to_grace() -> None:
 
 
 def test_each_writer_and_reader_of_the_table_has_its_rule() -> None:
-    rules = {(rule.principal, rule.name, rule.operation.name) for rule in access_rules(TOPICS)}
+    rules = {(rule.principal, rule.name, str(rule.operation)) for rule in access_rules(TOPICS)}
     for topic in TOPICS:
-        assert {("User:" + writer, topic.name, "WRITE") for writer in topic.writers} <= rules
-        assert {("User:" + reader, topic.name, "READ") for reader in topic.readers} <= rules
+        assert {("User:" + writer, topic.name, "AclOperation.WRITE") for writer in topic.writers} <= rules
+        assert {("User:" + reader, topic.name, "AclOperation.READ") for reader in topic.readers} <= rules
 
 
 def test_a_stored_password_does_not_contain_the_password() -> None:

@@ -146,10 +146,13 @@ def test_a_killed_child_is_started_again(stack: Stack, name: str) -> None:
 
 def test_a_service_that_says_it_is_not_ready_is_shown_with_its_reason(stack: Stack) -> None:
     mark = stack.folder / "gateway" / "unready"
+    stack.until(lambda: stack.child("gateway").state is State.READY)
     mark.touch()
-    stack.until(lambda: stack.child("gateway").state is State.UNREADY)
-    assert stack.child("gateway").detail == "the cupboard is bare"
-    mark.unlink()
+    try:
+        stack.until(lambda: stack.child("gateway").detail == "the cupboard is bare")
+        assert stack.child("gateway").state is State.UNREADY
+    finally:
+        mark.unlink()
     stack.until(lambda: stack.child("gateway").state is State.READY)
 
 
