@@ -41,7 +41,7 @@ LANDLOCK_HELP: Final = "a Linux kernel of 5.13 or newer started with landlock in
 class SandboxSettings:
     """Bounds of one candidate and of the sandbox.
 
-    cpu_s        CPU seconds of one of the requester's calls    total_cpu_s   of all of them
+    cpu_s        CPU seconds of one of the requester's calls    total_cpu_s   of all of them; two timeouts spend it
     probe_cpu_s  CPU seconds of one generated call              probes_cpu_s  of all of them
     wall_s       generous bound on waiting                      memory_mib    address space of a candidate's process
     tmp_mib      size of the private /tmp                       slots         sessions at a time, each with its own uid
@@ -260,11 +260,11 @@ class Session:
         process, self._process = self._process, None
         if process is not None:
             self._watch_init()
-            if self._init is not None:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._init, signal.SIGKILL)
             with suppress(ProcessLookupError):
-                process.kill()
+                if self._init is not None:
+                    signal.pidfd_send_signal(self._init, signal.SIGKILL)  # bubblewrap then ends by itself
+                else:
+                    process.kill()
             await asyncio.shield(self._gone(process))
         self._release()
 
@@ -277,6 +277,10 @@ class Session:
             finally:
                 loop.remove_reader(self._init)
         await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+            with suppress(ConnectionResetError, BrokenPipeError):
+                await process.stdin.wait_closed()
 
     def _release(self) -> None:
         for descriptor in (self._init, self._info, self._log):

@@ -387,7 +387,8 @@ class Trial:
         call_s, budget_s = (
             (limits.call_cpu_s, limits.total_cpu_s) if given else (limits.probe_cpu_s, limits.probes_cpu_s)
         )
-        if self._spent_s[given] >= budget_s:
+        # One that spent the requester's budget has failed; what else it would do interests nobody.
+        if self._spent_s[given] >= budget_s or self._spent_s[True] >= limits.total_cpu_s:
             return Answer("overspent", note=f"not run: the budget of {budget_s:g} s was spent")
         if self._child is None or self._child.ended:
             self._broken = self._load()
@@ -407,8 +408,12 @@ class Trial:
         return None if loaded.payload == READY else loaded
 
     def _charge(self, answer: Answer, given: bool, call_s: float) -> Answer:
-        # One that waits instead of working is charged as well, or sleeping would be free.
-        self._spent_s[given] += max(answer.cpu_s, call_s) if answer.status == "timeout" else answer.cpu_s
+        charge_s = answer.cpu_s
+        if answer.status == "timeout":
+            # One that waits instead of working is charged as well, or sleeping would be free. And two calls of the
+            # requester's that meet their limit spend the budget: the candidate is lost, each further one only costs.
+            charge_s = max(charge_s, call_s, self._limits.total_cpu_s / 2 if given else 0.0)
+        self._spent_s[given] += charge_s
         if self._child is not None:
             self.peak_kib = max(self.peak_kib, self._child.peak_kib)
         return answer

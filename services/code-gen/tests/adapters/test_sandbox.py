@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ async def test_code_that_always_loops_costs_no_more_than_its_budget(sandbox: San
     given = await answers(sandbox, "def f(x):\n    while True:\n        pass\n", *[(n,) for n in range(30)])
 
     assert [verdict_of(answer, None, known=False) for answer in given] == ["timeout"] * 30
-    assert [answer.status for answer in given].count("timeout") == 3
+    assert [answer.status for answer in given].count("timeout") == 2
     assert given[-1].note == "not run: the budget of 1.2 s was spent"
 
 
@@ -389,7 +389,8 @@ async def test_a_sandbox_that_goes_down_is_an_error_for_its_candidate_and_starte
     async with sandbox.session() as session:
         job = asyncio.create_task(session.run("import time\ndef f():\n    time.sleep(3600)\n", "f", [()]))
         for pid in descendants():
-            os.kill(pid, 9)
+            with suppress(ProcessLookupError):  # the one before took it along
+                os.kill(pid, 9)
         ended = await job
         after = await session.run("def f():\n    return 1\n", "f", [()])
 
