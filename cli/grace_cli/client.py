@@ -14,7 +14,7 @@ from grace_cli.errors import CliError, Exit
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S: Final = 30.0
-RETRIES: Final = 6
+ATTEMPTS: Final = 7
 LONGEST_PAUSE_S: Final = 10.0
 PAGE: Final = 200
 _AGAIN: Final = frozenset((429, 502, 503, 504))
@@ -35,7 +35,7 @@ class Gateway:
 
     def __init__(self, access: Access, pause: Callable[[float], None] = time.sleep) -> None:
         self.access = access
-        self._pause = pause
+        self.pause = pause
         self._http = httpx.Client(
             base_url=access.url,
             headers={"Authorization": f"Bearer {access.key}", "User-Agent": "grace-cli"},
@@ -56,9 +56,9 @@ class Gateway:
         ).json()
         return answer
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, attempts: int = ATTEMPTS) -> bytes:
         """Return the bytes at `path`."""
-        return self._ask("GET", path).content
+        return self._ask("GET", path, attempts).content
 
     def post(self, path: str, body: Json) -> Json:
         """Ask for something; return the answer's JSON object."""
@@ -78,26 +78,27 @@ class Gateway:
             if cursor is None:
                 return
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Return a success; what heals by waiting is asked again, RETRIES times at most.
+    def _ask(self, method: str, path: str, attempts: int = ATTEMPTS, **arguments: Any) -> httpx.Response:
+        """Return a success; what heals by waiting is asked again.
 
-        raises  CliError for everything else
+        raises  CliError for what does not heal, or has not after so many attempts
         """
-        for attempt in range(RETRIES + 1):
+        for attempt in range(1, attempts + 1):
+            wait_s = 0.1 * 2**attempt
             try:
                 answer = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
                 failure = self._unreachable(error)
-                wait_s = 0.2 * 2**attempt
             else:
                 if answer.is_success:
                     return answer
                 failure = problem(answer)
-                if answer.status_code not in _AGAIN:
-                    raise failure
-                wait_s = _retry_after_s(answer) or 0.2 * 2**attempt
-            if attempt < RETRIES:
-                self._pause(min(wait_s, LONGEST_PAUSE_S))
+                told_s = _retry_after_s(answer)
+                if told_s is None and answer.status_code not in _AGAIN:
+                    break
+                wait_s = told_s or wait_s
+            if attempt < attempts:
+                self.pause(min(wait_s, LONGEST_PAUSE_S))
         raise failure
 
     def _unreachable(self, error: httpx.TransportError) -> CliError:

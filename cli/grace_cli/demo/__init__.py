@@ -1,0 +1,1 @@
+"""The main job, end to end, for somebody who watches: `grace demo`."""

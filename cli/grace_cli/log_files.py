@@ -1,0 +1,195 @@
+"""The ledger's static files, from a folder or an address: checking all of them, copying them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from grace_common.contract.errors import Refused, Unready
+from grace_common.transparency import merkle
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
+from grace_common.transparency.merkle import ProofInvalid
+from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.tile import (
+    WIDTH,
+    Tile,
+    TileEdge,
+    TileReader,
+    decode_bundle,
+    edge_tiles,
+    new_bundles,
+    read_tile,
+)
+
+from grace_cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    import httpx
+
+CHECKPOINT: Final = "checkpoint"
+VKEY: Final = "vkey"
+LARGEST_FILE_BYTES: Final = 20 * 1024 * 1024  # an entry bundle is 16 MiB at most
+
+
+class FolderLog:
+    """A log in a folder; a `TileReader`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __str__(self) -> str:
+        return str(self._folder)
+
+    def read(self, path: str) -> bytes:
+        """Return a file; raises Unready when it is absent."""
+        try:
+            return (self._folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise Unready(f"{path} is not in {self._folder}") from error
+
+
+class WebLog:
+    """A log at an address such as `https://grace.example.org/log`; a `TileReader`."""
+
+    def __init__(self, url: str, transport: "httpx.BaseTransport | None" = None) -> None:
+        import httpx
+
+        from grace_cli.client import LOOPBACK
+
+        self._url = url.rstrip("/")
+        loopback = urlsplit(url).hostname in LOOPBACK
+        self._http = httpx.Client(timeout=30.0, trust_env=not loopback, transport=transport)
+
+    def __str__(self) -> str:
+        return self._url
+
+    def read(self, path: str) -> bytes:
+        """Return a file; raises Unready when it is absent, CliError when the address does not answer."""
+        import httpx
+
+        try:
+            answer = self._http.get(f"{self._url}/{path}")
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise CliError(
+                f"{self._url} does not answer: {error}", "is the address right?", Exit.NOT_RUNNING
+            ) from error
+        if answer.status_code == 404:
+            raise Unready(f"{path} is not at {self._url}")
+        if not answer.is_success or len(answer.content) > LARGEST_FILE_BYTES:
+            raise CliError(f"{self._url}/{path} answers {answer.status_code} with {len(answer.content)} bytes")
+        return answer.content
+
+
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """The key a log is checked with, and where it came from: a key that came with the log proves less."""
+
+    key: VerifierKey
+    source: str
+    with_the_log: bool
+
+    def describe(self) -> str:
+        """Say what the key's origin means."""
+        if self.with_the_log:
+            return (
+                f"The key {self.key.name}+{self.key.key_id.hex()} came from {self.source}, with the log itself: this "
+                "shows that the log is whole, not whose it is. Pass --log-key with the key you got from elsewhere."
+            )
+        return f"The key {self.key.name}+{self.key.key_id.hex()} was given ({self.source})."
+
+
+def read_log_key(given: str | None, log: TileReader, where: str) -> LogKey:
+    """Return the key to check with: the one given (a vkey, or a file that holds one), else the log's own file.
+
+    raises  CliError when it is no vkey
+    """
+    try:
+        if given is None:
+            return LogKey(VerifierKey.parse(log.read(VKEY).decode().strip()), where, with_the_log=True)
+        text = given if "+" in given and not Path(given).exists() else Path(given).read_text()
+        return LogKey(VerifierKey.parse(text.strip()), "--log-key", with_the_log=False)
+    except (Refused, Unready, UnicodeDecodeError, OSError) as error:
+        advice = "pass --log-key FILE, or the vkey itself: name+keyid+base64"
+        raise CliError(f"the log's key cannot be read: {error}", advice, Exit.USAGE) from error
+
+
+def signed_checkpoint(log: TileReader, key: LogKey) -> tuple[bytes, Checkpoint]:
+    """Return the newest checkpoint, as bytes and opened, once its signature is verified.
+
+    raises  CliError when there is none, Refused when its signature does not verify
+    """
+    try:
+        note = log.read(CHECKPOINT)
+    except Unready as error:
+        raise CliError(f"{error}: there is no log, or nothing was published yet", "see `grace status`") from error
+    return note, open_checkpoint(note, key.key).checkpoint
+
+
+def checked_files(
+    log: TileReader, checkpoint: Checkpoint, advance: Callable[[int], object]
+) -> Iterator[tuple[Tile, bytes]]:
+    """Yield every bundle and tile of the checkpoint's tree, each computed anew from the entries and compared.
+
+    advance  called with each number of entries that were hashed
+    raises   ProofInvalid where a tile or the root differs, Unready for a missing file
+    """
+    edge = TileEdge()
+    last = {tile for tile in edge_tiles(checkpoint.size) if tile is not None}
+    for bundle in new_bundles(0, checkpoint.size):
+        data = read_tile(log, bundle)
+        entries = decode_bundle(data)
+        if len(entries) != bundle.width:
+            raise ProofInvalid(f"{bundle.path} has {len(entries)} entries; expected {bundle.width}")
+        growth = edge.append(merkle.leaf_hashes(entries))
+        edge = growth.edge
+        yield bundle, data
+        for tile, computed in growth.tiles:
+            if tile.width == WIDTH or tile in last:  # narrower ones were the edge of an older tree
+                if read_tile(log, tile) != computed:
+                    raise ProofInvalid(f"{tile.path} is not what its entries hash to")
+                yield tile, computed
+        advance(len(entries))
+    if edge.root != checkpoint.root:
+        raise ProofInvalid(f"the {checkpoint.size} entries have the root {edge.root.hex()}, not the signed one")
+
+
+def export(
+    log: TileReader, key: LogKey, folder: Path, advance: Callable[[int], object], begin: Callable[[int], object]
+) -> Checkpoint:
+    """Copy the log up to its newest checkpoint into a folder, checked as it goes; the checkpoint is written last.
+
+    begin   called with the number of entries, before the first is copied
+    raises  CliError for a folder that holds something else or cannot be written; as `checked_files` besides
+    """
+    if (
+        folder.exists()
+        and any(folder.iterdir())
+        and not (folder / CHECKPOINT).exists()
+        and not (folder / "tile").exists()
+    ):
+        raise CliError(f"{folder} is not empty, and no earlier export", "name a new folder", Exit.USAGE)
+    note, checkpoint = signed_checkpoint(log, key)
+    begin(checkpoint.size)
+    try:
+        for tile, data in checked_files(log, checkpoint, advance):
+            path = folder / tile.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / VKEY).write_text(f"{key.key}\n")
+        (folder / CHECKPOINT).write_bytes(note)
+    except OSError as error:
+        raise CliError(f"{folder} cannot be written: {error}", "free some space, or name another folder") from error
+    return checkpoint
+
+
+def described(checkpoint: Checkpoint, key: LogKey) -> dict[str, Any]:
+    """Return what was checked as plain data."""
+    return {
+        "origin": checkpoint.origin,
+        "entries": checkpoint.size,
+        "root": checkpoint.root.hex(),
+        "log_key": str(key.key),
+        "log_key_came_with_the_log": key.with_the_log,
+    }
