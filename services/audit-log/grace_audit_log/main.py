@@ -1,7 +1,7 @@
 """Composition root: which adapter fills which port."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -35,14 +35,16 @@ def build(settings: Settings | None = None) -> Service:
     database_url = settings.database_url.get_secret_value()
     workload = Workload.load(settings.identity_dir)
     log = _identity(settings, workload)
-    reader = PostgresLedgerReader(database_url)
-    sealing = Sealing(PostgresLedgerWriter(database_url, log, SystemClock()), reader, log)
+    # Two connections that read: start-up must not wait for a long publication.
+    reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
+    writer = PostgresLedgerWriter(database_url, log, SystemClock())
+    producer = SealedProducer(settings, workload.sealer())
+    sealing = Sealing(writer, reader, log)
     publishing = Publishing(
         sealing,
-        # A connection of its own: start-up must not wait for a long publication.
-        PostgresLedgerReader(database_url),
+        publishing_reader,
         FolderPublication(settings.publication_dir),
-        KafkaAnnouncer(SealedProducer(settings, workload.sealer())),
+        KafkaAnnouncer(producer),
         log,
         look_every_s=settings.publish_every_s,
     )
@@ -50,10 +52,22 @@ def build(settings: Settings | None = None) -> Service:
         settings,
         Database(database_url),
         streams=[RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch)],
-        background=[publishing.run],
+        background=[
+            publishing.run,
+            lambda: _held(producer.close, writer.release, reader.close, publishing_reader.close),
+        ],
         checks={"publication": publishing.check},
         package="grace_audit_log",
     )
+
+
+async def _held(*closings: Callable[[], Awaitable[None]]) -> None:
+    """Close everything when the service stops, which is after its consumers have."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for close in closings:
+            await close()
 
 
 async def export(settings: Settings, folder: Path) -> int:

@@ -33,7 +33,10 @@ def load_or_create(file: Path, origin: str, authority: x509.Certificate) -> LogI
         _create(file)
     if file.stat().st_mode & 0o077:
         raise Refused(f"{file} can be read by others; run `chmod 600 {file}`, and replace the key if somebody did")
-    key = load_pem_private_key(file.read_bytes(), password=None)
+    try:
+        key = load_pem_private_key(file.read_bytes(), password=None)
+    except ValueError as error:
+        raise Refused(f"{file} holds no Ed25519 key: {error}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise Refused(f"{file} holds no Ed25519 key")
     public_key = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import NAMESPACE_URL, uuid5
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from grace_common.contract import topics
+from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.transparency.statement import key_id
@@ -79,6 +82,22 @@ def stated(certificate: x509.Certificate, subject: str, roles: tuple[str, ...] =
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         roles=roles,
+    )
+
+
+def identified(stated: CertificateIssued) -> Envelope:
+    """Return the envelope of a certificate; its id and time derive from what it states."""
+    operation = uuid5(NAMESPACE_URL, f"grace-key:{stated.key_id}")
+    return Envelope(
+        id=uuid5(operation, f"{stated.TYPE}#{stated.revoked_at.isoformat() if stated.revoked_at else ''}"),
+        source=f"/grace/{topics.CRYPTO_SIGNER}",
+        time=stated.revoked_at or stated.not_before,
+        correlation=stated.key_id,
+        causation=None,
+        operation=operation,
+        actor=topics.CRYPTO_SIGNER,
+        traceparent=None,
+        event=stated,
     )
 
 

@@ -1,0 +1,116 @@
+"""The whole service against real Kafka and PostgreSQL."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from grace_audit_log.adapters.publication import FolderPublication
+from grace_audit_log.main import build
+from grace_audit_log.settings import Settings
+from grace_cli.testing.deployment import Deployment, running, stated
+from grace_common.contract import envelope, topics
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
+from grace_common.contract.events.signature import EnvelopeNotarized
+from grace_common.runtime.clock import SystemClock
+from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.tile import TreeReader
+from pydantic import SecretStr
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the audit-log as a supervisor does."""
+    given = {
+        f"GRACE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GRACE_")}
+    command = [sys.executable, "-m", "grace_audit_log", *arguments]
+    return subprocess.run(command, env=kept | given, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def settings(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("audit-log")
+    given = deployment.settings("audit-log", state_dir=folder / "state", publication_dir=folder / "log")
+    settings = Settings(**given.model_dump())
+    assert "unknown arguments" in run(settings, "unknown").stderr
+    migrated = run(settings, "migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    return settings
+
+
+def notarized() -> EnvelopeNotarized:
+    id_ = SystemClock().new_id()
+    return EnvelopeNotarized.example().model_copy(update={"entry_id": id_, "leaf": b"leaf of %b" % id_.bytes})
+
+
+async def until_told(consumer: AIOKafkaConsumer, wanted: Sequence[UUID]) -> tuple[dict[UUID, int], CheckpointPublished]:
+    """Return where the wanted entries stand, and the first checkpoint told after the last of them."""
+    places: dict[UUID, int] = {}
+    async with asyncio.timeout(60):
+        async for record in consumer:
+            event = envelope.open(record.value).event
+            if isinstance(event, EntriesSealed):
+                places |= {entry.entry_id: entry.index for entry in event.entries}
+            elif isinstance(event, CheckpointPublished) and set(wanted) <= places.keys():
+                return places, event
+    raise AssertionError("the consumer ended")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_sealed_again(
+    deployment: Deployment, settings: Settings, tmp_path: Path
+) -> None:
+    entries = [notarized() for _ in range(300)]
+    facts = [stated(entry, "/grace/crypto-signer") for entry in entries]
+    async with deployment.reading("gateway", topics.LEDGER) as ledger:
+        async with running(build(settings)):
+            await deployment.send("crypto-signer", *facts)
+            places, _ = await until_told(ledger, [entry.entry_id for entry in entries])
+        late = notarized()
+        async with running(build(settings)):
+            await deployment.send("crypto-signer", *facts[:3], stated(late, "/grace/crypto-signer"))
+            later, told = await until_told(ledger, [late.entry_id])
+
+    assert later[late.entry_id] == max(places.values()) + 1
+    assert all(later[entry.entry_id] == places[entry.entry_id] for entry in entries if entry.entry_id in later)
+    files = FolderPublication(settings.publication_dir)
+    key = VerifierKey.parse(files.read("vkey").decode().strip())
+    checkpoint = open_checkpoint(told.checkpoint.encode(), key).checkpoint
+    assert files.read("checkpoint") == told.checkpoint.encode()
+    tree = TreeReader(files, checkpoint.size, checkpoint.root)
+    assert [tree.entry(places[entry.entry_id]) for entry in entries] == [entry.leaf for entry in entries]
+
+    exported = run(settings, "export", str(tmp_path / "export"))
+    assert exported.stdout == f"exported {checkpoint.size} entries to {tmp_path / 'export'}\n"
+    live = content(settings.publication_dir)
+    assert content(tmp_path / "export").items() <= live.items()
+
+
+def test_the_log_key_is_private_and_one_that_others_can_read_is_refused(settings: Settings, tmp_path: Path) -> None:
+    changed = settings.model_copy(update={"state_dir": tmp_path})
+    build(changed)
+    file = tmp_path / "log-key.pem"
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_bytes()
+    build(changed)
+    assert file.read_bytes() == before
+
+    file.chmod(0o644)
+    with pytest.raises(Refused, match="chmod 600"):
+        build(changed)
+    file.write_bytes(b"no key")
+    file.chmod(0o600)
+    with pytest.raises(Refused, match="no Ed25519 key"):
+        build(changed)

@@ -1,0 +1,144 @@
+"""The whole service against real Kafka and PostgreSQL, from its commands to the ledger's topic."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from grace_cli.testing.deployment import Deployment, running, stated
+from grace_common.contract import envelope, topics
+from grace_common.contract.envelope import Envelope
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.base import Event
+from grace_common.contract.events.identity import CertificateIssued
+from grace_common.contract.events.round import TaskCompleted
+from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNotarized, OperationKeyGenerated
+from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
+from grace_common.runtime.identity import Workload, key_id
+from grace_crypto_signer.main import build
+from grace_crypto_signer.settings import Settings
+from pydantic import SecretStr
+
+from .examples import private_key
+
+E = TypeVar("E", bound=Event)
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the crypto-signer as a supervisor does."""
+    given = {
+        f"GRACE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.model_dump(exclude_none=True).items()
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GRACE_")}
+    command = [sys.executable, "-m", "grace_crypto_signer", *arguments]
+    return subprocess.run(command, env=kept | given, capture_output=True, text=True, check=False, timeout=120)
+
+
+def succeed(settings: Settings, *arguments: str) -> str:
+    done = run(settings, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def settings(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return the settings of a crypto-signer whose keys and identity were made by its own commands."""
+    folder = tmp_path_factory.mktemp("crypto-signer")
+    given = deployment.settings("crypto-signer", state_dir=folder / "state", identity_dir=folder / "crypto-signer")
+    settings = Settings(**given.model_dump())
+    assert "migrate" in run(settings, "unknown").stderr
+    succeed(settings, "migrate")
+    assert "init" in run(settings, "issue", "gateway", "--out", str(folder / "gateway")).stderr
+    assert "made" in succeed(settings, "init")
+    assert "present" in succeed(settings, "init")
+    for service in (topics.CRYPTO_SIGNER, topics.GATEWAY, topics.MTL_ORCHESTRATOR):
+        succeed(settings, "issue", service, "--out", str(folder / service))
+    return settings
+
+
+def workload(settings: Settings, service: str) -> Workload:
+    return Workload.load(settings.identity_dir.parent / service)
+
+
+async def next_of(consumer: AIOKafkaConsumer, type_: type[E], about: str) -> tuple[Envelope, E]:
+    """Return the next event of one type whose record mentions `about`."""
+    async with asyncio.timeout(60):
+        async for record in consumer:
+            opened = envelope.open(record.value)
+            if isinstance(opened.event, type_) and about in record.value.decode():
+                return opened, opened.event
+    raise AssertionError("the consumer ended")
+
+
+def test_an_issued_identity_is_private_and_certified_by_the_ca(settings: Settings) -> None:
+    folder = settings.identity_dir
+
+    loaded = Workload.load(folder)
+
+    loaded.certificate.verify_directly_issued_by(loaded.authority)
+    assert loaded.certificate.public_key() == loaded.key.public_key()
+    assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
+
+
+def test_a_service_that_grace_does_not_have_gets_no_identity(settings: Settings, tmp_path: Path) -> None:
+    done = run(settings, "issue", "intruder", "--out", str(tmp_path / "intruder"))
+
+    assert done.returncode != 0
+    assert "no service 'intruder'" in done.stderr
+    assert not (tmp_path / "intruder").exists()
+
+
+async def test_every_fact_is_notarised_and_a_delivered_artifact_attested(
+    deployment: Deployment, settings: Settings
+) -> None:
+    task = TaskSubmitted.example().model_copy(update={"task_id": uuid4()})
+    submitted, done = stated(task), stated(TaskCompleted.example().model_copy(update={"task_id": task.task_id}))
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(settings)):
+        await deployment.send("gateway", submitted, workload=workload(settings, "gateway"))
+        _, key = await next_of(entries, OperationKeyGenerated, str(submitted.operation))
+        _, entry = await next_of(entries, EnvelopeNotarized, str(submitted.id))
+        await deployment.send("mtl-orchestrator", done, workload=workload(settings, "mtl-orchestrator"))
+        _, attested = await next_of(entries, ArtifactAttested, str(task.task_id))
+
+    assert key.entry_type == "cryptographic_key_generated"
+    assert (entry.entry_id, entry.payload) == (submitted.id, envelope.encode(submitted))
+    assert attested.artifact_sha256 == "01" * 32
+
+
+async def test_a_producer_is_certified_and_its_key_revoked(deployment: Deployment, settings: Settings) -> None:
+    public_key = private_key(str(uuid4())).public_key()
+    farm = ProducerEnrolled.example().model_copy(update={"public_key": public_key.public_bytes_raw()})
+    gateway = workload(settings, "gateway")
+    async with deployment.reading("gateway", topics.IDENTITY) as identities, running(build(settings)):
+        await deployment.send("gateway", stated(farm), workload=gateway)
+        _, issued = await next_of(identities, CertificateIssued, key_id(public_key))
+        revocation = KeyRevocationRequested(key_id=issued.key_id, reason="laptop lost", by="olga")
+        await deployment.send("gateway", stated(revocation), workload=gateway)
+        _, revoked = await next_of(identities, CertificateIssued, "laptop lost")
+
+    assert (issued.subject, issued.roles) == ("producer/build-farm", ("requester",))
+    assert revoked.key_id == issued.key_id
+    assert revoked.revoked_at is not None
+
+
+async def test_certificates_are_stated_whenever_the_service_starts(deployment: Deployment, settings: Settings) -> None:
+    own = key_id(workload(settings, topics.CRYPTO_SIGNER).key.public_key())
+    async with deployment.reading("gateway", topics.IDENTITY) as identities, running(build(settings)):
+        _, issued = await next_of(identities, CertificateIssued, own)
+
+    assert issued.subject == "service/crypto-signer"
+
+
+def test_a_rotation_makes_the_next_epoch(settings: Settings) -> None:
+    assert "epoch 2 begins at" in succeed(settings, "rotate")
+
+
+def test_without_its_passphrase_the_service_does_not_start(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="init"):
+        build(settings.model_copy(update={"kek_passphrase_file": tmp_path / "lost"}))
