@@ -121,7 +121,10 @@ def main() -> None:
             print("   BREAKS AN EXAMPLE:", *answer["broken"], sep="\n")
         if arguments.show:
             print(
-                *(f"[{cost}] {ok}\n{source}" for cost, ok, source in zip(answer["costs"], solved, answer["sources"])),
+                *(
+                    f"[{cost}] {ok}\n{source}"
+                    for cost, ok, source in zip(answer["costs"], solved, answer["sources"], strict=True)
+                ),
                 sep="\n",
             )
     print(f"first program {first}, any program {anyone}, {total:.0f} CPU-seconds")

@@ -1,7 +1,8 @@
 """Runs the synthesiser in worker processes: bounded in CPU time and memory, cancelled by ending the process.
 
 A worker (`python -m grace_code_gen.adapters.synthesis_worker`) reads one job as JSON from standard input and writes one
-JSON object a line: `{"program": …}` as each is found, then `{"end": …}`; `{"refused": message}` where the job makes no sense.
+JSON object a line: `{"program": …}` as each is found, then `{"end": …}`; `{"refused": message}` where the job makes no
+sense.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from grace_common.contract.errors import Refused, Unready
+
 from grace_code_gen.domain.synthesis import Example, Program, Specification, Weights, default_weights, synthesise
 
 MEMORY_BYTES: Final = 1_536 * 1024 * 1024  # address space; the enumeration itself stops at about a third of it
@@ -72,7 +74,8 @@ class SynthesisPool:
 
 async def _programs(process: asyncio.subprocess.Process, job: bytes) -> AsyncGenerator[Program, None]:
     """Give the worker its job and yield what it answers."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     with suppress(BrokenPipeError, ConnectionResetError):  # a worker that died at once is reported below
         process.stdin.write(job)
         await process.stdin.drain()

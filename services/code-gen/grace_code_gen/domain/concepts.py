@@ -82,7 +82,7 @@ def concept_of(request: str, entry_point: str = "") -> Concept:
 
 
 def _names(text: str, phrase: str) -> bool:
-    """Say whether the text contains the phrase as whole words, whatever stands between words: space, hyphen, underscore."""
+    """Say whether the text contains the phrase as whole words, with spaces, hyphens or underscores between them."""
     words = re.split(r"[^a-z0-9]+", phrase.lower())
     flat = re.sub(r"[^a-z0-9]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
     return f" {' '.join(words)} " in f" {flat.strip()} "

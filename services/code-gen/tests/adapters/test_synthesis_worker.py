@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from grace_code_gen.adapters.synthesis_worker import SynthesisPool
 from grace_code_gen.domain.synthesis import Example, Program, Specification
 from grace_common.contract.errors import Refused, Unready

@@ -154,3 +154,25 @@ def test_a_signature_that_does_not_fit_is_refused(signature: str, message: str) 
 
     with pytest.raises(Refused, match=message):
         programs(spec)
+
+
+def test_a_map_with_a_condition_is_found_element_by_element() -> None:
+    spec = specification(
+        "def mask(numbers: list[int]) -> list[int]:",
+        "Replace each negative number by its absolute value and double the others.",
+        (([3, -4, 0, 7, -1],), [6, 4, 0, 14, 1]),
+        (([-9, 5],), [9, 10]),
+    )
+
+    assert run(programs(spec, looks=1500)[0], "mask", [-2, 8, 11]) == [2, 16, 22]
+
+
+def test_a_filter_with_two_conditions_is_found() -> None:
+    spec = specification(
+        "def select(numbers: list[int]) -> list[int]:",
+        "Return only the positive even numbers.",
+        (([3, -4, 6, 7, -1, 2],), [6, 2]),
+        (([8, 5, -2, -7],), [8]),
+    )
+
+    assert run(programs(spec, looks=1500)[0], "select", [-2, 4, 11, 12]) == [4, 12]

@@ -1,9 +1,9 @@
 """Scopes: a set of variables in a set of environments, and the bank of terms enumerated over them, cheapest first.
 
 The outermost scope has one environment per example and per probe. A term that can be iterated over opens an inner
-scope, with one environment per element; what is enumerated there becomes the body or the predicate of a form in the scope
-around it, evaluated for all examples at once. Two terms with equal values in every environment are one: the first, and
-therefore cheapest, stands for both.
+scope, with one environment per element; what is enumerated there becomes the body or the predicate of a form in the
+scope around it, evaluated for all examples at once. Two terms with equal values in every environment are one: the
+first, and therefore cheapest, stands for both.
 """
 
 from collections import defaultdict
@@ -291,7 +291,8 @@ class Scope:
                                     continue
                                 values, partial = slowly, UNDEFINED in slowly
                             if values not in known or values in self.watched:
-                                self._keep(Term(operator, (left, right), result, cost, values, partial=partial))
+                                kids = (right, left) if operator.swaps and left.constant else (left, right)
+                                self._keep(Term(operator, kids, result, cost, values, partial=partial))
 
     def _apply_three(self, operator: Operator, cost: int, rest: int) -> None:
         for costs in ((a, b, rest - a - b) for a in range(1, rest - 1) for b in range(1, rest - a)):

@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from grace_common.contract.errors import Refused
 
 from .conditionals import Branches
+from .elementwise import Elementwise
 from .forms import forms_with_default
 from .goal import Goal
 from .hints import (
@@ -33,7 +34,7 @@ from .weights import Hint, Weights
 
 PROBES = 6  # more tell more programs apart, and slow every term down
 HIGHEST_COST = 40
-CELLS = 40_000_000  # pointers kept in all scopes: about 400 MB
+CELLS = 16_000_000  # pointers kept in all scopes: about 50 bytes each with what they point to, 800 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class _Search:
             pair for pair in map(self._stated, stated_cases(spec.requirements, self.parameters.names)) if pair
         ]
         self.branches = Branches(self.goal, self.weights)
+        self.elementwise = Elementwise(self.goal, self.top)
         self._queue: list[tuple[int, int, Solution]] = []
         self._known: dict[tuple[Value, ...], int] = {}
         self._yielded: set[tuple[Value, ...]] = set()
@@ -149,8 +151,8 @@ class _Search:
         for literal, kind in (
             ("0", "common"),
             ("1", "common"),
-            ("2", "common"),
-            ("-1", "rare"),
+            ("2", "occasional"),
+            ("-1", "occasional"),
             ("3", "rare"),
             ("4", "rare"),
             ("10", "rare"),
@@ -227,6 +229,7 @@ class _Search:
         while not exhausted and cost <= HIGHEST_COST:
             try:
                 self.top.advance(cost)
+                self._infer(cost)
             except (Exhausted, MemoryError):
                 exhausted = True
             self._gather(self.top.at(cost) or self.top.filling, cost)
@@ -246,6 +249,12 @@ class _Search:
         while count < limit and (solution := self._next()) is not None:
             yield self._program(solution)
             count += 1
+
+    def _infer(self, cost: int) -> None:
+        """Offer what follows from single elements."""
+        for term in self.elementwise.terms(cost):
+            if self.goal.mask(term) == self.goal.full:
+                self._offer(Solution.expression(term))
 
     def _gather(self, level: dict[Type, list[Term]], cost: int) -> None:
         for terms in level.values():

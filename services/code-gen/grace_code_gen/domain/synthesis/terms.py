@@ -18,6 +18,7 @@ UNDEFINED: Final = _Undefined()
 FAILURES = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, StopIteration)
 
 _MEMBERSHIP: Final = " in "
+_FLIPPED: Final = {"less": "{1} > {0}", "at_most": "{1} >= {0}"}  # `x > 0`, not `0 < x`
 
 # Precedence of a rendered expression, as in the Python grammar: the higher binds tighter.
 ANY, TERNARY, OR, AND, NOT, COMPARE, BITOR, ADD, MULTIPLY, UNARY, POWER, ATOM = range(12)
@@ -129,6 +130,8 @@ class Term:
         if head.name == "not" and isinstance(kids[0].head, Operator) and _MEMBERSHIP in kids[0].head.template:
             head, kids = kids[0].head, kids[0].kids  # `a not in b`, not `not a in b`
             template = head.template.replace(_MEMBERSHIP, " not in ")
+        elif head.name in _FLIPPED and kids[0].constant:
+            template = _FLIPPED[head.name]
         operands = (kid.render(need) for kid, need in zip(kids, head.slots, strict=True))
         return self._in_slot(template.format(*operands), head.level, slot)
 
