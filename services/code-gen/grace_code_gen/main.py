@@ -11,7 +11,7 @@ from grace_code_gen.adapters.synthesis import SynthesisGenerator
 from grace_code_gen.adapters.synthesis_worker import SynthesisPool
 from grace_code_gen.adapters.workbench import OpenWorkbench
 from grace_code_gen.domain.known_concepts import KnownConcepts
-from grace_code_gen.handlers import router
+from grace_code_gen.handlers import endings, router
 from grace_code_gen.ports import Generator, Ports
 from grace_code_gen.settings import Settings
 
@@ -37,7 +37,7 @@ def build(settings: Settings | None = None) -> Service:
             catalogue=KnownConcepts(),
             repair_rounds=settings.repair_rounds,
         ),
-        routers=[router],
+        routers=[router, endings(settings.instance)],
         background=[workbench.run],
         checks={"sandbox": workbench.check},
     )
@@ -67,6 +67,7 @@ def generators(settings: Settings) -> list[Generator]:
                     api_key=key,
                     model=settings.openai_model,
                     timeout_s=settings.model_timeout_s,
+                    max_tokens=settings.model_max_tokens,
                 ),
                 temperature=settings.model_temperature,
             )
@@ -83,6 +84,7 @@ def generators(settings: Settings) -> list[Generator]:
                     api_key=settings.anthropic_api_key.get_secret_value(),
                     model=settings.anthropic_model,
                     timeout_s=settings.model_timeout_s,
+                    max_tokens=settings.model_max_tokens,
                 ),
                 temperature=settings.model_temperature,
             )

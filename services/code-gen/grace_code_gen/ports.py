@@ -1,6 +1,6 @@
 """The outside as the handlers wish to see it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -22,16 +22,19 @@ class Generator(Protocol):
         ...
 
     @property
-    def repairs(self) -> bool:
-        """Whether it can use failing evidence for another try."""
+    def prose(self) -> bool:
+        """Whether it can go by prose alone, and use failing evidence for another try: a language model."""
         ...
 
     def suits(self, brief: Brief) -> bool:
         """Return whether it has anything to go by for this task."""
         ...
 
-    def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
-        """Yield at most `wanted` drafts as they are found; Unready when its server does not answer."""
+    def generate(self, brief: Brief, wanted: int) -> AsyncGenerator[Draft, None]:
+        """Yield at most `wanted` drafts as they are found; Unready when its server does not answer.
+
+        Closing it, or cancelling whoever awaits it, leaves nothing running.
+        """
         ...
 
     async def tests(self, brief: Brief) -> Sequence[str]:
@@ -59,12 +62,17 @@ class Workbench(Protocol):
         on_report: Callable[[int, EvaluationReport], Awaitable[None]] | None = None,
         generated_tests: Sequence[str] = (),
     ) -> Evaluation:
-        """Evaluate candidates; waits while a layer of the sandbox is missing, for nothing runs without it."""
+        """Evaluate candidates; waits while a layer of the sandbox is missing, for nothing runs without it.
+
+        raises  Refused when the requester's tests cannot be run at all
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Ports:
+    """repair_rounds: how often, at most, models are shown how all candidates failed and asked again."""
+
     generators: Sequence[Generator]
     workbench: Workbench
     catalogue: Catalogue

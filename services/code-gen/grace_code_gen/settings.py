@@ -15,6 +15,8 @@ class Settings(RuntimeSettings):
     synthesis_workers      synthesis processes at a time
     synthesis_patience_s   seconds to look for alternatives after the first program
     model_timeout_s        of one request to a model
+    model_max_tokens       of one answer of a model; unset: what its server allows
+    repair_rounds          how often models are shown how all candidates failed, and asked again
     """
 
     synthesis_cpu_s: float = Field(default=20.0, gt=0)
@@ -28,6 +30,7 @@ class Settings(RuntimeSettings):
     anthropic_api_key: SecretStr | None = None
     anthropic_model: str | None = None
     model_timeout_s: float = Field(default=120.0, gt=0)
+    model_max_tokens: int | None = Field(default=None, ge=1)
     model_temperature: float = Field(default=0.8, ge=0, le=2)
     recorded_completions: Path | None = None
     repair_rounds: int = Field(default=1, ge=0, le=5)

@@ -2,33 +2,53 @@
 
 from typing import Final
 
-from anthropic import APIConnectionError, APIStatusError, AsyncAnthropic
-from grace_common.contract.errors import Unready
+import httpx
+from anthropic import APIConnectionError, APIError, APIStatusError, AsyncAnthropic
+from anthropic.types import Message
+from grace_common.contract.errors import Refused
+
+from grace_code_gen.adapters.model_errors import not_reached, not_understood, refused
 
 _MOST_TOKENS: Final = 4096  # of one answer: many times the longest function worth delivering
+_SERVER: Final = "Anthropic"
+_URL: Final = "GRACE_ANTHROPIC_BASE_URL"
 
 
 class AnthropicModel:
-    """Implements `ChatModel`."""
+    """Implements `ChatModel`. `base_url` None is Anthropic's own."""
 
-    def __init__(self, *, base_url: str | None, api_key: str, model: str, timeout_s: float) -> None:
+    def __init__(
+        self, *, base_url: str | None, api_key: str, model: str, timeout_s: float, max_tokens: int | None = None
+    ) -> None:
         self.name = f"anthropic:{model}"
         self._model = model
-        self._client = AsyncAnthropic(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=2)
+        self._max_tokens = max_tokens or _MOST_TOKENS
+        try:
+            self._client = AsyncAnthropic(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=2)
+        except httpx.InvalidURL as error:
+            raise Refused(f"{_URL} is no URL: {error}") from error
 
     async def complete(self, system: str, message: str, temperature: float) -> str:
         try:
-            answer = await self._client.messages.create(
+            answer: object = await self._client.messages.create(
                 model=self._model,
-                max_tokens=_MOST_TOKENS,
+                max_tokens=self._max_tokens,
                 system=system,
                 messages=[{"role": "user", "content": message}],
             )
         except APIConnectionError as error:
-            raise Unready(f"Anthropic does not answer ({type(error).__name__}); check the network") from error
+            raise not_reached(_SERVER, error, _URL) from error
         except APIStatusError as error:
-            raise Unready(
-                f"Anthropic answered with status {error.status_code}; "
-                "check GRACE_ANTHROPIC_MODEL and GRACE_ANTHROPIC_API_KEY"
+            raise refused(
+                _SERVER,
+                error.status_code,
+                error.message,
+                url=_URL,
+                key="GRACE_ANTHROPIC_API_KEY",
+                model="GRACE_ANTHROPIC_MODEL",
             ) from error
+        except (APIError, ValueError) as error:
+            raise not_understood(_SERVER, _URL) from error
+        if not isinstance(answer, Message) or not isinstance(answer.content, list):
+            raise not_understood(_SERVER, _URL)
         return "".join(block.text for block in answer.content if block.type == "text")

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Protocol
 
 from grace_common.contract.errors import Unready
@@ -30,7 +30,7 @@ class ChatModel(Protocol):
 class ModelGenerator:
     """Implements `Generator` on a `ChatModel`: one request per candidate."""
 
-    repairs = True
+    prose = True
 
     def __init__(self, model: ChatModel, *, temperature: float) -> None:
         self.name = model.name
@@ -41,7 +41,7 @@ class ModelGenerator:
     def suits(self, brief: Brief) -> bool:
         return True
 
-    async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
+    async def generate(self, brief: Brief, wanted: int) -> AsyncGenerator[Draft, None]:
         """Yield drafts as answers arrive; Unready when the server answers none of the requests."""
         asked: list[asyncio.Task[str]] = [asyncio.create_task(self._attempt(brief)) for _ in range(wanted)]
         failure: Unready | None = None
@@ -63,6 +63,7 @@ class ModelGenerator:
         if failure is not None and not answered:
             raise failure
 
+    @operation("codegen.write_tests", outside=True)
     async def tests(self, brief: Brief) -> Sequence[str]:
         """Ask for test cases; what a model believes is evidence, not truth."""
         answer = await self._complete(prompt.tests_message(brief), _TESTS_TEMPERATURE)

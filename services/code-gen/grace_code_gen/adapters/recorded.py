@@ -1,7 +1,8 @@
 """Recorded completions of a real model, replayed by entry point: realistic candidates without a key or a network."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -15,6 +16,7 @@ from grace_code_gen.domain.prompt import asserts_in
 
 _DEFINITION: Final = re.compile(r"^def\s+([A-Za-z_]\w*)\s*\(", re.MULTILINE)
 _MOST_TESTS: Final = 40
+_SHARED: Final = 0.8  # of a task's completions repeat its prompt; what fewer define is their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,13 @@ class Recording:
 
 
 class RecordedGenerator:
-    """Implements `Generator`. The file is `{"tasks": [{"completions": [text…], "tests": [text…]}, …]}`."""
+    """Implements `Generator`.
+
+    The file is `{"tasks": [{"completions": [text…], "tests": [text…]}, …]}`; a task may name its `entry_point`.
+    """
 
     name = "recorded"
-    repairs = False
+    prose = False
 
     def __init__(self, recordings: dict[str, Recording]) -> None:
         self._recordings = recordings
@@ -38,16 +43,15 @@ class RecordedGenerator:
     def load(cls, path: Path) -> Self:
         """Read the file; Refused says what is wrong with it."""
         try:
-            content = orjson.loads(path.read_bytes())
-            tasks: list[dict[str, Any]] = content["tasks"]
+            tasks: list[dict[str, Any]] = orjson.loads(path.read_bytes())["tasks"]
             recordings = {
                 entry_point: Recording(tuple(task["completions"]), tuple(task.get("tests", ())))
                 for task in tasks
-                if (entry_point := _entry_point(task["completions"])) is not None
+                if (entry_point := task.get("entry_point") or _entry_point(task["completions"])) is not None
             }
-        except FileNotFoundError as error:
-            raise Refused(f"GRACE_RECORDED_COMPLETIONS names {path}, which does not exist") from error
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise Refused(f"GRACE_RECORDED_COMPLETIONS names {path}, which cannot be read: {error.strerror}") from error
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             raise Refused(
                 f"{path} holds no recorded completions: expected {{'tasks': [{{'completions': […]}}]}}"
             ) from error
@@ -56,7 +60,7 @@ class RecordedGenerator:
     def suits(self, brief: Brief) -> bool:
         return brief.specification.entry_point in self._recordings
 
-    async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
+    async def generate(self, brief: Brief, wanted: int) -> AsyncGenerator[Draft, None]:
         """Yield what can be made of the first `wanted` completions, in their order."""
         entry_point = brief.specification.entry_point
         for rank, completion in enumerate(self._recordings[entry_point].completions[:wanted]):
@@ -65,6 +69,7 @@ class RecordedGenerator:
                 yield Draft(code=code, generator=self.name, cost=float(rank))
 
     async def tests(self, brief: Brief) -> Sequence[str]:
+        """Return the tests that the recorded model wrote, each once."""
         entry_point = brief.specification.entry_point
         if entry_point not in self._recordings:
             return []
@@ -73,10 +78,12 @@ class RecordedGenerator:
 
 
 def _entry_point(completions: Sequence[str]) -> str | None:
-    """Return the function that every recording of a task defines: the last one of the prompt that they all repeat."""
-    named = [set(_DEFINITION.findall(completion)) for completion in completions]
-    if not named:
-        return None
-    shared = set.intersection(*named)
-    in_order = [name for name in _DEFINITION.findall(completions[0]) if name in shared]
-    return in_order[-1] if in_order else None
+    """Return the function that a task asks for: the last definition of the prompt, which nearly all completions repeat.
+
+    A completion may go on after its answer and define others, so what only a few define does not count.
+    """
+    named = [list(dict.fromkeys(_DEFINITION.findall(completion))) for completion in completions]
+    often = Counter(name for names in named for name in names)
+    shared = {name for name, times in often.items() if times >= _SHARED * len(completions)}
+    lasts = Counter(own[-1] for names in named if (own := [name for name in names if name in shared]))
+    return lasts.most_common(1)[0][0] if lasts else None

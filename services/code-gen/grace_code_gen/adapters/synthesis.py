@@ -1,7 +1,7 @@
 """The embedded default generator: programs enumerated from the examples; needs no model, key or network."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from grace_common.contract.errors import Refused
@@ -19,7 +19,7 @@ class SynthesisGenerator:
     """
 
     name = "synthesis"
-    repairs = False
+    prose = False
 
     def __init__(self, pool: SynthesisPool, *, cpu_seconds: float, patience_s: float) -> None:
         self._pool = pool
@@ -29,7 +29,7 @@ class SynthesisGenerator:
     def suits(self, brief: Brief) -> bool:
         return bool(brief.specification.examples)
 
-    async def generate(self, brief: Brief, wanted: int) -> AsyncIterator[Draft]:
+    async def generate(self, brief: Brief, wanted: int) -> AsyncGenerator[Draft, None]:
         """Yield programs that satisfy every example and differ elsewhere, simplest first."""
         specification = brief.specification
         if specification.signature is None:
@@ -45,22 +45,22 @@ class SynthesisGenerator:
             max_programs=wanted,
             hints=brief.hints,
         )
-        async with aclosing(programs):
-            async for program in self._patiently(programs):
+        async with aclosing(programs):  # however this ends, the worker's process ends with it
+            deadline: float | None = None
+            while (program := await _next(programs, deadline)) is not None:
                 yield Draft(code=program.source, generator=self.name, cost=program.cost)
+                if deadline is None:
+                    deadline = asyncio.get_running_loop().time() + self._patience_s
 
     async def tests(self, brief: Brief) -> Sequence[str]:
+        """Return none: what the examples say, every program satisfies."""
         return ()
 
-    async def _patiently(self, programs: AsyncIterator[Program]) -> AsyncIterator[Program]:
-        """Yield programs until `patience_s` after the first: alternatives are worth seconds, not the whole budget."""
-        deadline: float | None = None
-        while True:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    program = await anext(programs)
-            except (StopAsyncIteration, TimeoutError):
-                return
-            yield program
-            if deadline is None:
-                deadline = asyncio.get_running_loop().time() + self._patience_s
+
+async def _next(programs: AsyncGenerator[Program, None], deadline: float | None) -> Program | None:
+    """Return the next program, None when there is no more or the deadline has come."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await anext(programs)
+    except (StopAsyncIteration, TimeoutError):
+        return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import structlog
 from grace_common.contract.errors import Unready
@@ -12,37 +13,38 @@ from grace_code_gen.adapters.static_checks import StaticChecks
 from grace_code_gen.domain.report import EvaluationReport
 from grace_code_gen.domain.specification import Specification
 
-_LOOK_AGAIN_S = 2.0
+_LOOK_AGAIN_S: Final = 2.0
 _log = structlog.get_logger(__name__)
 
 
 class OpenWorkbench:
     """Implements `Workbench`. `run` keeps trying to open it; whoever needs it waits, so no task is lost meanwhile."""
 
-    def __init__(self, settings: SandboxSettings) -> None:
+    def __init__(self, settings: SandboxSettings, *, look_again_s: float = _LOOK_AGAIN_S) -> None:
         self._settings = settings
+        self._look_again_s = look_again_s
         self._opened = asyncio.Event()
         self._evaluator: Evaluator | None = None
         self._missing = "the sandbox is being opened"
 
     async def run(self) -> None:
         """Open the sandbox and hold it until cancelled; while a layer is missing, look again every now and then."""
-        with StaticChecks() as checks:
-            while True:
-                try:
+        while True:
+            try:
+                with StaticChecks() as checks:
                     async with Sandbox(self._settings) as sandbox:
                         self._evaluator = Evaluator(sandbox, checks)
                         self._opened.set()
                         _log.info("sandbox_open", layers=str(sandbox.layers))
                         await asyncio.Event().wait()  # until cancelled
-                except Unready as error:
-                    if str(error) != self._missing:
-                        _log.error("sandbox_missing", what=str(error))
-                    self._missing = str(error)
-                    await asyncio.sleep(_LOOK_AGAIN_S)
-                finally:
-                    self._opened.clear()
-                    self._evaluator = None
+            except Unready as error:
+                if str(error) != self._missing:
+                    _log.error("sandbox_missing", what=str(error))
+                self._missing = str(error)
+                await asyncio.sleep(self._look_again_s)
+            finally:
+                self._opened.clear()
+                self._evaluator = None
 
     async def check(self) -> None:
         """Raise Unready while the sandbox is not open."""
@@ -56,6 +58,7 @@ class OpenWorkbench:
         on_report: Callable[[int, EvaluationReport], Awaitable[None]] | None = None,
         generated_tests: Sequence[str] = (),
     ) -> Evaluation:
+        """Wait until the sandbox is open, then evaluate."""
         await self._opened.wait()
         if self._evaluator is None:
             raise Unready(self._missing)

@@ -1,12 +1,15 @@
 """What a generator is told, and what it hands back."""
 
 import hashlib
+import json
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID, uuid5
 
 from grace_code_gen.domain.specification import Specification
 
-MAX_CODE: int = 16_000  # characters: what a candidate event carries
+MAX_CODE: Final = 16_000  # characters that a candidate's event takes
+MAX_CODE_BYTES: Final = 32 * 1024  # of them as JSON: what an envelope holds beside everything else
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,7 @@ class Brief:
     guidance  what people said, oldest first
     lessons   what memory holds on tasks like this one
     evidence  how earlier candidates failed, in words; empty in the first try
+    concept   the known concept whose examples stand for those that the request does not give; None when it gives some
     hints     productions of the synthesis grammar that a known concept asks for
     """
 
@@ -24,6 +28,7 @@ class Brief:
     guidance: tuple[str, ...] = ()
     lessons: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    concept: str | None = None
     hints: frozenset[str] = frozenset()
 
 
@@ -38,6 +43,13 @@ class Draft:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.code.encode()).hexdigest()
+
+    @property
+    def fits(self) -> bool:
+        """Whether an envelope can carry it."""
+        if len(self.code) > MAX_CODE:
+            return False
+        return len(json.dumps(self.code, ensure_ascii=False).encode()) <= MAX_CODE_BYTES
 
     def candidate_id(self, round_id: UUID) -> UUID:
         """Return an id that a repeated round repeats for the same code."""

@@ -1,9 +1,9 @@
 """The words for a model: the task, the guidance, the evidence; and what to take from its answer."""
 
-import json
 import re
 
 from grace_code_gen.domain.draft import Brief
+from grace_code_gen.domain.specification import Specification
 
 SYSTEM = (
     "You write one correct, readable Python function. Answer with one fenced Python block that holds the imports "
@@ -20,12 +20,9 @@ def user_message(brief: Brief) -> str:
     else:
         parts.append(f"The function is called {specification.entry_point}.")
     if specification.examples:
-        calls = [
-            f"{specification.entry_point}({', '.join(json.dumps(arg) for arg in example.args)}) == "
-            f"{json.dumps(example.expected)}"
-            for example in specification.examples
-        ]
-        parts.append("It must satisfy (values written as JSON):\n" + "\n".join(calls))
+        parts.append("It must satisfy (tuples and sets are written as lists):\n" + "\n".join(_calls(specification)))
+    if specification.tests:
+        parts.append(f"It must pass these tests:\n```python\n{specification.tests.strip()}\n```")
     if brief.guidance:
         parts.append("Guidance of the people who asked:\n" + "\n".join(f"- {one}" for one in brief.guidance))
     if brief.lessons:
@@ -41,13 +38,24 @@ def user_message(brief: Brief) -> str:
 def tests_message(brief: Brief) -> str:
     """Return a request for test cases as assert statements."""
     specification = brief.specification
-    return (
-        f"Task:\n{specification.requirements}\n\nSignature:\n{specification.signature or specification.entry_point}\n\n"
-        f"Write eight assert statements, one a line, each of the form `assert {specification.entry_point}(…) == …`, that "
-        "a correct solution satisfies. Answer with one fenced Python block and nothing else."
+    name = specification.entry_point
+    parts = [f"Task:\n{specification.requirements}", f"Signature:\n{specification.signature or name}"]
+    if specification.examples:
+        parts.append("Known to be right:\n" + "\n".join(_calls(specification)))
+    parts.append(
+        f"Write eight assert statements on other inputs, one a line, each of the form `assert {name}(…) == …`, that a "
+        "correct solution satisfies. Answer with one fenced Python block and nothing else."
     )
+    return "\n\n".join(parts)
 
 
 def asserts_in(answer: str, entry_point: str) -> list[str]:
     """Return the assert statements on the wanted function that a model's answer holds, one a line."""
-    return re.findall(rf"^\s*(assert {re.escape(entry_point)}\(.*)$", answer, re.MULTILINE)
+    return re.findall(rf"^\s*(assert (?:not )?{re.escape(entry_point)}\(.*)$", answer, re.MULTILINE)
+
+
+def _calls(specification: Specification) -> list[str]:
+    return [
+        f"{specification.entry_point}({', '.join(map(repr, example.args))}) == {example.expected!r}"
+        for example in specification.examples
+    ]

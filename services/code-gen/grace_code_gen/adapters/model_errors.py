@@ -1,0 +1,41 @@
+"""What to tell people when a model's server gives no answer: which setting to look at."""
+
+from typing import Final
+
+from grace_common.contract.errors import Unready
+
+_MOST_SAID: Final = 200  # characters of the server's own words
+
+
+def not_reached(server: str, error: Exception, setting: str) -> Unready:
+    """Nobody answered at all, or not in time."""
+    return Unready(
+        f"{server} does not answer ({type(error).__name__}); check that it runs and that {setting} names it, "
+        "or raise GRACE_MODEL_TIMEOUT_S"
+    )
+
+
+def refused(server: str, status: int, said: str, *, url: str, key: str, model: str) -> Unready:
+    """The server answered with an error status.
+
+    said             the server's words, left out where they might repeat a credential
+    url, key, model  the settings that such a status speaks of
+    """
+    match status:
+        case 401 | 403:
+            return Unready(f"{server} does not accept the credential (status {status}); check {key}")
+        case 404:
+            advice = f"check {model}, and that {url} ends where its API begins"
+        case 429:
+            advice = "its limit is used up; wait, or raise the limit there"
+        case 400 | 413 | 422:
+            advice = f"check {model}, GRACE_MODEL_TEMPERATURE and GRACE_MODEL_MAX_TOKENS, which it may not take so"
+        case _:
+            advice = f"look at that server's log, and check {url}"
+    words = " ".join(said.split())[:_MOST_SAID]
+    return Unready(f"{server} answered with status {status}{f' ({words})' if words else ''}; {advice}")
+
+
+def not_understood(server: str, url: str) -> Unready:
+    """It answered, but not in its API's form."""
+    return Unready(f"{server} answered something that is no completion; check that {url} ends where its API begins")
