@@ -86,8 +86,8 @@ class EmbeddedKafka(Embedded):
     """
 
     def __init__(self, cache: ArtifactCache | None = None, advertised_port: int | None = None) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="grace-kafka-"))
         programs = kafka_programs(cache or default_cache())
+        folder = Path(tempfile.mkdtemp(prefix="grace-kafka-"))
         server = KafkaServer(
             folder=folder,
             jars=programs.jars,
@@ -127,12 +127,13 @@ class EmbeddedPostgres(Embedded):
     """A server in a temporary folder; `url("postgres")` is the super user's."""
 
     def __init__(self, cache: ArtifactCache | None = None) -> None:
+        programs = postgres_programs(cache or default_cache())
         folder = Path(tempfile.mkdtemp(prefix="grace-postgres-"))
         account = server_account()
         if account is not None:
             folder.chmod(0o755)
         server = PostgresServer(
-            programs=postgres_programs(cache or default_cache()),
+            programs=programs,
             folder=folder,
             port=free_port(),
             password=secrets.token_urlsafe(24),

@@ -59,7 +59,23 @@ async def _get(port: int, path: str) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(maxsplit=2)
     code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    return code, body.decode(errors="replace")[:300]
+    if b"transfer-encoding: chunked" in head.lower():
+        body = dechunked(body)
+    return code, " ".join(body.decode(errors="replace").split())[:300]
+
+
+def dechunked(body: bytes) -> bytes:
+    """Return the content of a chunked HTTP body, as far as it arrived; some servers chunk even for HTTP/1.0."""
+    content = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        try:
+            length = int(size.split(b";")[0], 16)
+        except ValueError:
+            return content
+        content += rest[:length]
+        body = rest[length + 2 :]
+    return content
 
 
 class Keeper:

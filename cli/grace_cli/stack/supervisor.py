@@ -191,17 +191,16 @@ class Supervisor:
     async def _insist(self, keeper: Keeper, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
         """Do one piece of work, again and again with backoff until it succeeds; show it as the child's state."""
         backoff = Backoff(random.random)
-        running = keeper.status.pid is not None  # a renewal goes on beside the running child
         while True:
             try:
                 async with self._slots:
-                    if not running:
+                    if keeper.status.pid is None:  # else it runs, and this goes on beside it
                         self._board.change(keeper.status, State.PREPARING, what)
                     return await attempt()
             except (CliError, OSError) as error:
                 wait = backoff.after(0)
                 self._say(f"{keeper.status.name}: {what}: {error}")
-                if not running:
+                if keeper.status.pid is None:
                     self._board.change(keeper.status, State.PREPARING, f"{what}: {error}; again in {wait:.0f} s")
                 await asyncio.sleep(wait)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from grace_cli.errors import CliError
 from grace_cli.stack.backoff import FIRST_S, HEALTHY_AFTER_S, LONGEST_S, Backoff
 from grace_cli.stack.command import Command, base_environment
-from grace_cli.stack.keeper import Keeper, Unfit, ending, http_check
+from grace_cli.stack.keeper import Keeper, Unfit, dechunked, ending, http_check
 from grace_cli.stack.logs import RotatingLog
 from grace_cli.stack.status import Board, ChildStatus, StackStatus, State, process_of, read_status
 from grace_cli.stack.supervisor import certificate_is_fresh
@@ -176,6 +176,13 @@ async def test_a_service_that_is_healthy_but_not_ready_is_left_alone() -> None:
             await answering({"/ready": b"HTTP/1.0 503 No\r\n\r\nno broker", "/health": b"HTTP/1.0 200 OK\r\n\r\n"})
         )
     assert raised.value.alive
+
+
+async def test_a_chunked_answer_is_told_without_its_framing() -> None:
+    chunked = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno \r\n6\r\nbroker\r\n0\r\n\r\n"
+    with pytest.raises(Unfit, match="^no broker$"):
+        await http_check(await answering({"/ready": chunked, "/health": b"HTTP/1.0 200 OK\r\n\r\n"}))
+    assert dechunked(b"3\r\nno \r\nzz") == b"no "
 
 
 async def test_an_answer_that_is_no_http_is_not_ready() -> None:
