@@ -15,7 +15,7 @@ from grace_gateway.adapters.publication import FolderPublication
 from grace_gateway.adapters.view_store import PostgresViews
 from grace_gateway.adapters.view_writer import PostgresViewWriter
 from grace_gateway.api import upkeep
-from grace_gateway.api.application import application
+from grace_gateway.api.application import application, routes
 from grace_gateway.api.keyring import Keyring
 from grace_gateway.handlers.intake import Intake
 from grace_gateway.handlers.read_model import router
@@ -43,7 +43,7 @@ def build(settings: Settings | None = None) -> Service:
     )
     keyring = Keyring(partial(read_pepper, settings.state_dir))
     backlog = upkeep.Backlog(ports)
-    door, _ = application(ports, keyring, service.readiness, backlog.lagging)
+    door = application(routes(), ports, keyring, service.readiness, backlog.lagging)
     service.ports = ports
     service.asgi = door
     service.streams = [RecordStream("gateway", "intake", (INTAKE,), Intake(ports, backlog.until_small), most=100)]

@@ -24,8 +24,9 @@ from grace_gateway.settings import Settings
 class Entry:
     """What one request leaves behind, all of it or nothing.
 
-    envelopes  the operation's own facts
-    effects    facts that are stated only when `submission` is new, or when there is none
+    envelopes   the operation's own facts; not stated when `submission` says something else than the one that had its id
+    effects     facts that are stated only when `submission` is new, or when there is none
+    submission  what it submits, if anything
     """
 
     envelopes: Sequence[Envelope]

@@ -1,6 +1,7 @@
 """The API on handwritten ports: a journal and a read model in memory, and a client that speaks HTTP to it."""
 
 import asyncio
+import functools
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,17 @@ from fastapi import FastAPI
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Unready
 from grace_common.contract.events.base import Event
-from grace_gateway.api.application import application
+from grace_common.contract.events.candidate import (
+    ApproachProposed,
+    CandidateEvaluated,
+    CandidateGenerated,
+    CandidatesGenerated,
+    EvaluationCompleted,
+)
+from grace_common.contract.events.decision import DecisionReached, OptionsDecided
+from grace_common.contract.events.round import ApprovalRequested, RoundOpened
+from grace_common.contract.events.task import GuidanceGiven
+from grace_gateway.api.application import application, routes
 from grace_gateway.api.door import Door
 from grace_gateway.api.keyring import Keyring
 from grace_gateway.domain.cursor import Cursor
@@ -61,13 +72,14 @@ class MemoryJournal:
     async def commit(self, entry: Entry) -> Submission | None:
         if self.failing is not None:
             raise self.failing
-        before = None
+        before: Submission | None = None
         if entry.submission is not None:
             before = self._views.stored.get(entry.submission.id)
             self._views.stored.setdefault(entry.submission.id, entry.submission)
         if before is None:
             self.stated += entry.effects
-        self.stated += entry.envelopes
+        if before is None or entry.submission.repeats(before):
+            self.stated += entry.envelopes
         return before
 
     async def commit_with(self, entry: Entry, work: Callable[[], Awaitable[None]]) -> None:
@@ -311,6 +323,27 @@ class Gateway:
         self.feed.arrive(envelope)
         return envelope
 
+    def completed_evaluation(self, id: str) -> Event:
+        return EvaluationCompleted.example().model_copy(update={"evaluation_id": UUID(id)})
+
+    def reached_decision(self, id: str) -> Event:
+        return OptionsDecided.example().model_copy(update={"decision_id": UUID(id)})
+
+    def bring_to_approval(self, task_id: str) -> None:
+        """Let everything happen that other services state, up to the request for approval."""
+        candidate = CandidateGenerated.example()
+        for example in (
+            ApproachProposed.example(),
+            GuidanceGiven.example(),
+            RoundOpened.example(),
+            candidate,
+            CandidateEvaluated.example(),
+            CandidatesGenerated.example(),
+            DecisionReached.example(),
+            ApprovalRequested.example().model_copy(update={"candidate_id": candidate.candidate_id}),
+        ):
+            self.happened(example.model_copy(update={"task_id": UUID(task_id)}))
+
     def new_settings(self, **changes: Any) -> "Gateway":
         """Return the same gateway with other settings."""
         return build(self.ports.settings.model_copy(update=changes))
@@ -330,6 +363,9 @@ def settings(**changes: Any) -> Settings:
     return Settings(**{**values, **changes})
 
 
+bare_application = functools.cache(routes)  # building every route takes longer than most tests
+
+
 def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
     views, keys, publication = MemoryViews(), MemoryKeys(), MemoryPublication()
     journal, feed, clock = MemoryJournal(views), MemoryFeed(views), TickingClock()
@@ -341,7 +377,8 @@ def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
     async def readiness() -> Mapping[str, str | None]:
         return components
 
-    door, app = application(ports, keyring, readiness, lambda: lag[0] if lag else None)
+    app = bare_application()
+    door = application(app, ports, keyring, readiness, lambda: lag[0] if lag else None)
     made = Gateway(ports, keyring, door, app, journal, views, keys, feed, publication, clock, lag, components)
     made.add_key("grc_ada", "ada", "requester")
     made.add_key("grc_bob", "bob", "requester")

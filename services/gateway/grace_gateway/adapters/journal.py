@@ -57,7 +57,8 @@ class PostgresJournal:
                 first.setdefault(submission.id, submission)
             if before is None:
                 envelopes += entry.effects
-            envelopes += entry.envelopes
+            if before is None or (submission is not None and submission.repeats(before)):
+                envelopes += entry.envelopes
             results.append(before)
         await self._outbox.add(envelopes)
         approvals = [envelope for envelope in envelopes if isinstance(envelope.event, ApprovalGiven)]

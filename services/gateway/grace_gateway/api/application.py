@@ -1,6 +1,7 @@
 """The HTTP application: every route, behind the door."""
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import FastAPI
 from grace_common.runtime.health import Readiness
@@ -27,10 +28,8 @@ from grace_gateway.api.keyring import Keyring
 from grace_gateway.ports import Ports
 
 
-def application(
-    ports: Ports, keyring: Keyring, readiness: Readiness, lagging: Callable[[], str | None]
-) -> tuple[Door, FastAPI]:
-    """Return the application behind its door, and the bare one for those who look at its routes."""
+def routes() -> FastAPI:
+    """Return the bare application: every route, nobody's ports yet."""
     app = FastAPI(
         title="Grace",
         version="0.1.0",
@@ -42,9 +41,6 @@ def application(
         # cost more than the endpoint.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    app.state.ports = ports
-    app.state.keyring = keyring
-    app.state.readiness = readiness
     problems.install(app)
     for module in (
         tasks,
@@ -63,6 +59,28 @@ def application(
         stream,
     ):
         app.include_router(module.router)
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """Return the OpenAPI document with what FastAPI cannot know: the problems' schema, and how clients identify."""
+        document = described()
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["ProblemDetails"] = problems.PROBLEM_SCHEMA
+        components["securitySchemes"] = {"ApiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "grc_…"}}
+        document["security"] = [{"ApiKey": []}]
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    return app
+
+
+def application(
+    app: FastAPI, ports: Ports, keyring: Keyring, readiness: Readiness, lagging: Callable[[], str | None]
+) -> Door:
+    """Return `app` behind its door, with these ports."""
+    app.state.ports = ports
+    app.state.keyring = keyring
+    app.state.readiness = readiness
     door = Door(app, ports, keyring, lagging)
     app.state.refusals = door.refusals
-    return door, app
+    return door

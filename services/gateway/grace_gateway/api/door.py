@@ -147,14 +147,15 @@ async def conclude(
     returns  the submission that had its id before, None when it is new
     """
     operation: Operation = request.scope[OPERATION]
-    operation.note(method=request.method, path=request.url.path, status=status)
+    operation.note(method=request.method, path=request.scope["path"], status=status)
     entry = Entry(operation.success(ports.clock.now()), effects, submission)
     before = None
     if work is None:
         before = await ports.journal.commit(entry)
     else:
         await ports.journal.commit_with(entry, work)
-    request.scope[COMMITTED] = True
+    if before is None or (submission is not None and submission.repeats(before)):
+        request.scope[COMMITTED] = True
     return before
 
 

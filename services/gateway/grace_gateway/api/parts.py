@@ -1,7 +1,7 @@
 """What endpoints get from the application: its ports and its keyring.
 
-They are read from the request where every microsecond counts, else they come as dependencies. The dependencies are async
-because FastAPI runs others in a thread, which costs more than the rest of a request.
+They are read from the request where every microsecond counts, else they come as dependencies. The dependencies are
+async because FastAPI runs others in a thread, which costs more than the rest of a request.
 """
 
 from typing import Annotated

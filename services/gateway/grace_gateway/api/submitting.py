@@ -11,6 +11,7 @@ from fastapi import Query, Request, Response
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
+from grace_common.runtime import telemetry
 
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.door import conclude
@@ -73,7 +74,7 @@ async def submit(request: Request, kind: Kind, body: Asked) -> Response:
         causation=None,
         operation=operation.id,
         actor=identity.user,
-        traceparent=None,
+        traceparent=telemetry.traceparent(),
         event=body.event(id_, identity.user, "http"),
     )
     if len(canonical) > _SURELY_FITS:
@@ -83,7 +84,7 @@ async def submit(request: Request, kind: Kind, body: Asked) -> Response:
     assert submission is not None  # `body.event` is one of the three submitting events
     before = await conclude(request, ports, 202, effects=[envelope], submission=submission)
     if before is not None:
-        if before.body_digest != submission.body_digest or before.requester != identity.user:
+        if not submission.repeats(before):
             raise Unprocessable("this Idempotency-Key was used with another body; use a new key for a new request")
         submission = before
     return await _answer(request, submission, status=202)

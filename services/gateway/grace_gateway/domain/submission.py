@@ -30,6 +30,10 @@ class Submission:
     def id(self) -> UUID:
         return self.fact.id
 
+    def repeats(self, before: "Submission | None") -> bool:
+        """Return whether this says the same as the one that had its id before."""
+        return before is not None and (self.requester, self.body_digest) == (before.requester, before.body_digest)
+
 
 def fact_of(envelope: Envelope) -> Fact:
     """Return an event as the read model keeps it."""

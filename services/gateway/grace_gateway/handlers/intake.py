@@ -57,10 +57,7 @@ class Intake:
         try:
             submission, entry = self._admit(record)
             before = await self._ports.journal.commit(entry)
-            if before is not None and (before.requester, before.body_digest) != (
-                submission.requester,
-                submission.body_digest,
-            ):
+            if before is not None and not submission.repeats(before):
                 raise Refused(f"the id {submission.id} was used before, for something else")
         except Refused as error:
             await self._ports.journal.commit(Entry(self._refusal(record, error)))
