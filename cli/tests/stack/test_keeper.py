@@ -180,7 +180,7 @@ async def test_a_service_that_is_healthy_but_not_ready_is_left_alone() -> None:
 
 async def test_a_chunked_answer_is_told_without_its_framing() -> None:
     chunked = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno \r\n6\r\nbroker\r\n0\r\n\r\n"
-    with pytest.raises(Unfit, match="^no broker$"):
+    with pytest.raises(Unfit, match=r"^no broker$"):
         await http_check(await answering({"/ready": chunked, "/health": b"HTTP/1.0 200 OK\r\n\r\n"}))
     assert dechunked(b"3\r\nno \r\nzz") == b"no "
 
