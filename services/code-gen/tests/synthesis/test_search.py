@@ -176,3 +176,14 @@ def test_a_filter_with_two_conditions_is_found() -> None:
     )
 
     assert run(programs(spec, looks=1500)[0], "select", [-2, 4, 11, 12]) == [4, 12]
+
+
+def test_a_case_stated_by_a_comparison_of_parameters_is_met() -> None:
+    spec = specification(
+        "def gap(low: int, high: int) -> int:",
+        "Return the difference of high and low. If low is greater than high, return -1.",
+        ((2, 5), 3),
+        ((1, 9), 8),
+    )
+
+    assert run(programs(spec)[0], "gap", 7, 3) == -1

@@ -329,7 +329,10 @@ class _Search:
 
     @staticmethod
     def _follows(hint: Hint, used: set[str], leaves: set[str]) -> bool:
-        return not used.isdisjoint(hint.boosts) or any(constant(literal)[0] in leaves for literal in hint.constants)
+        """Say whether a program uses what the hint is about: a production it boosts at least half as much as any."""
+        most = max(hint.boosts.values(), default=0)
+        meant = {production for production, bits in hint.boosts.items() if 2 * bits >= most}
+        return not used.isdisjoint(meant) or any(constant(literal)[0] in leaves for literal in hint.constants)
 
     def _program(self, solution: Solution) -> Program:
         source = function_source(self.spec.signature, self.spec.requirements, solution.statements(), solution.terms)
