@@ -16,5 +16,5 @@ done
 $python -m mypy --no-error-summary tools
 step "boundaries"; $python -m tools.boundaries
 step "schemas";    $python -m tools.schemas check
-step "policies";   $python -m grace_mtl_orchestrator.policies
+step "policies";   $python -m grace_mtl_orchestrator.adapters.policy_files
 echo "all checks passed"
