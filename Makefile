@@ -34,7 +34,8 @@ down: ## Stop everything that `up` started
 status: setup ## Show what runs
 	@$(GRACE) status
 
-clean: down ## Stop everything and remove all local state
+clean: ## Stop everything and remove all local state
+	@test ! -x $(GRACE) || $(GRACE) down --purge
 	@rm -rf .grace .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 fmt: setup ## Format the code

@@ -1,6 +1,7 @@
 """Producing sealed records: an idempotent aiokafka producer that waits for every acknowledgement."""
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +19,11 @@ def connection(settings: Settings) -> dict[str, Any]:
         "retry_backoff_ms": 200,
         "request_timeout_ms": 20_000,
     }
+    if settings.kafka_security_protocol.endswith("SSL"):
+        arguments |= {"security_protocol": "SSL", "ssl_context": ssl.create_default_context()}
     if settings.kafka_username is not None and settings.kafka_password is not None:
         arguments |= {
-            "security_protocol": "SASL_PLAINTEXT",
+            "security_protocol": settings.kafka_security_protocol,
             "sasl_mechanism": "SCRAM-SHA-256",
             "sasl_plain_username": settings.kafka_username,
             "sasl_plain_password": settings.kafka_password.get_secret_value(),

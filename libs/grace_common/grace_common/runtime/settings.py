@@ -1,7 +1,7 @@
 """What a process is told by its environment; nothing else in Grace reads environment variables."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +15,7 @@ class Settings(BaseSettings):
 
     kafka_bootstrap  host:port, several separated by commas
     kafka_username   None: the cluster asks for no authentication
+    kafka_security_protocol  with …SSL the broker's certificate is checked against the system's authorities
     database_url     postgresql://role:password@host:port/database; the role's search path is its own schema
     identity_dir     key.pem, cert.pem and ca.pem of this workload
     state_dir        files only this service may read
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     kafka_bootstrap: str
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
     database_url: SecretStr
     identity_dir: Path
     state_dir: Path

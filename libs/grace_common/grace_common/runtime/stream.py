@@ -6,6 +6,7 @@ commits exact offsets itself, after the effects are durable.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,10 +92,15 @@ class RecordStream:
 
 def broker(settings: Settings) -> KafkaBroker:
     """Return the FastStream broker that consumes; producing is `producer.SealedProducer`'s."""
-    security = None
+    encrypted = settings.kafka_security_protocol.endswith("SSL")
+    trust = ssl.create_default_context() if encrypted else None
+    security: BaseSecurity = BaseSecurity(use_ssl=encrypted, ssl_context=trust)
     if settings.kafka_username is not None and settings.kafka_password is not None:
         security = SASLScram256(
-            username=settings.kafka_username, password=settings.kafka_password.get_secret_value(), use_ssl=False
+            username=settings.kafka_username,
+            password=settings.kafka_password.get_secret_value(),
+            use_ssl=encrypted,
+            ssl_context=trust,
         )
     return KafkaBroker(
         settings.kafka_bootstrap.split(","),
@@ -102,7 +108,7 @@ def broker(settings: Settings) -> KafkaBroker:
         consumer_only=True,
         allow_auto_create_topics=False,
         apply_types=False,
-        security=security or BaseSecurity(use_ssl=False),
+        security=security,
         logger=None,
         graceful_timeout=30.0,
     )
