@@ -206,7 +206,7 @@ class _Round:
         except (Unready, Refused) as error:
             self.notes.append(f"{generator.name}: {error}")
         else:
-            if not found:
+            if not found and brief is self.brief:  # in a repair there is something already
                 self.notes.append(f"{generator.name}: found no program for this task")
 
     async def _take(self, draft: Draft) -> None:

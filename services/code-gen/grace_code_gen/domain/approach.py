@@ -200,7 +200,7 @@ def _function(signature: str | None) -> ast.FunctionDef | None:
     shape.parameters(signature)
     header = signature.strip().removesuffix("...").rstrip()
     body = parsed((header if header.endswith(":") else header + ":") + "\n    pass").body
-    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
+    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or body[0].decorator_list:
         raise Refused(f"the signature must be one `def name(…):` line, without decorator or async: {signature!r:.200}")
     return body[0]
 
