@@ -21,7 +21,7 @@ from grace_common.contract.errors import Refused, Unready
 
 from grace_code_gen.domain.synthesis import Example, Program, Specification, Weights, default_weights, synthesise
 
-MEMORY_BYTES: Final = 1_536 * 1024 * 1024  # address space; the enumeration itself stops at about a third of it
+MEMORY_BYTES: Final = 1_536 * 1024 * 1024  # address space; the enumeration itself stops at about 800 MB
 _GRACE_CPU_SECONDS: Final = 5  # beyond the budget: starting, formatting, and writing what was found
 _LONGEST_LINE: Final = 4 * 1024 * 1024
 _NICENESS: Final = 10

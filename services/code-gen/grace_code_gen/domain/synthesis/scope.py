@@ -19,11 +19,13 @@ from .weights import Weights
 
 _DEEPEST: Final = 2  # scopes within scopes
 _DEAREST_SOURCE: Final = 9  # bits a term may cost to be iterated over
+_SCALARS: Final = frozenset({"int", "float", "bool", "char"})
+_SAMPLED: Final = 8  # values of a term that are looked at to judge its size
 _HASHING: Final = frozenset({"set", "unique", "counts", "dict_zip", "get", "get_or", "has_key"})
 _MOST_ALTERNATIVES: Final = 20_000
 _LIFTED: Final = 4  # bits an outer term may cost to be used in an inner scope
 _TICKS_PER_LOOK: Final = 2_000  # values computed between two looks at the clock
-_CELLS_PER_TERM: Final = 24  # what a term weighs besides its values, in pointers
+_CELLS_PER_TERM: Final = 40  # what a term weighs besides its values, in pointers
 _NAMES: Final = {"int": "xnmk", "float": "xyz", "char": "cdch", "str": "swt", "bool": "bpq"}
 
 
@@ -37,7 +39,7 @@ class Budget:
 
     clock     seconds of CPU time
     deadline  reading of the clock at which to stop
-    cells     values that may still be kept, in pointers
+    cells     memory that may still be taken, in pointers
     """
 
     clock: Callable[[], float]
@@ -177,7 +179,7 @@ class Scope:
                 self.alternatives.append(term)
             return
         seen.add(term.values)
-        self.grammar.budget.spend(self.size)
+        self.grammar.budget.spend(_cells(term))
         self.filling.setdefault(term.type, []).append(term)
 
     def _lift(self, cost: int) -> None:
@@ -473,6 +475,16 @@ class Scope:
         if frozen not in self.seen[result] or frozen in self.watched:
             names = ", ".join(variable.render() for variable in scope.variables)
             self._keep(Term(form, (source, *parts), result, cost, frozen, partial=partial, variables=names))
+
+
+def _cells(term: Term) -> int:
+    """Return how much memory the term's values take, in pointers, judged by the first few of them."""
+    values = term.values
+    if term.type in _SCALARS:
+        return 3 * len(values)
+    sample = values[:_SAMPLED]
+    held = sum(8 + (len(v) >> 3) if isinstance(v, str) else 8 + len(v) if isinstance(v, tuple) else 4 for v in sample)
+    return held * len(values) // len(sample)
 
 
 def _despite_undefined(name: str, operands: tuple[Value, ...]) -> Value:

@@ -34,7 +34,7 @@ from .weights import Hint, Weights
 
 PROBES = 6  # more tell more programs apart, and slow every term down
 HIGHEST_COST = 40
-CELLS = 16_000_000  # pointers kept in all scopes: about 50 bytes each with what they point to, 800 MB
+CELLS = 60_000_000  # pointers in all scopes: about 800 MB with what Python adds
 
 
 @dataclass(frozen=True, slots=True)
