@@ -212,8 +212,11 @@ async def test_the_reader_comes_back_after_its_connection_was_lost(database_url:
     await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role)
     await admin.close()
 
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        await reader.newest()
-
-    assert await reader.newest() is None
+    async with asyncio.timeout(10):
+        while True:  # the first question may still find the lost connection, and fails as any outage does
+            try:
+                assert await reader.newest() is None
+                break
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await asyncio.sleep(0.01)
     await reader.close()
