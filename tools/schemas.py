@@ -156,7 +156,7 @@ def _ddl(package: str) -> str:
 
 def _api() -> dict[str, bytes]:
     """Return OpenAPI, and beside it the schemas of each noun under /api."""
-    openapi = import_module("grace_gateway.api.application").openapi()
+    openapi = import_module("grace_gateway.api.application").routes().openapi()
     files = {"openapi.json": _json(openapi)}
     components = openapi.get("components", {}).get("schemas", {})
     nouns = sorted({path.split("/")[2] for path in openapi["paths"] if path.startswith("/api/")})

@@ -180,11 +180,12 @@ class Delivery(ConsumerRebalanceListener):
         try:
             checked: SealedRecord = await patiently(partial(self._gate.check, record), self)
             # A record that no route wants is only parsed: malformed bytes leave their trace, whoever wants them.
-            type_ = parse(checked.value)["type"]
+            attributes = parse(checked.value)
+            type_ = attributes["type"]
             route = self._routes.get(type_)
             if route is None and type_ in event_types() and type_ != ReplayRequested.TYPE:
                 return None
-            opened = envelopes.open(checked.value)
+            opened = envelopes.opened(attributes)
             if isinstance(opened.event, ReplayRequested):
                 await self._replay(opened.event)
             if opened.event.TOPIC.name != record.topic:

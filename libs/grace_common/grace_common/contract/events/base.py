@@ -1,5 +1,7 @@
 """What every event class shares: its type, its topic, its version, and how its id derives from its cause."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID, uuid5
 
@@ -66,9 +68,9 @@ class Event(Contract):
         raise Refused(f"{cls.__name__} has no example")
 
 
-def event_types() -> dict[str, type[Event]]:
+def event_types() -> Mapping[str, type[Event]]:
     """Return every known event class by type. Import `grace_common.contract.events` first; it loads all modules."""
-    return dict(Event._REGISTRY)
+    return MappingProxyType(Event._REGISTRY)
 
 
 def answer_id(cause: UUID, type_: str, which: int | str) -> UUID:
