@@ -5,8 +5,8 @@ outlives the one who may write. Reading goes over a connection of its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -73,27 +73,36 @@ class PostgresLedgerWriter:
         return head
 
     async def known(self, entry_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-        rows = await self._writing().fetch(
-            "SELECT entry_id, index FROM entry WHERE entry_id = ANY($1::uuid[])", list(entry_ids)
-        )
+        connection = self._writing()
+        with _lost_is_an_outage(connection):
+            rows = await connection.fetch(
+                "SELECT entry_id, index FROM entry WHERE entry_id = ANY($1::uuid[])", list(entry_ids)
+            )
         return {row["entry_id"]: row["index"] for row in rows}
 
     async def append(self, growth: Growth, entries: Sequence[Entry], position: Position) -> None:
         connection = self._writing()
         first = growth.before.edge.size
         try:
-            async with connection.transaction():
-                # First the checkpoint: it is the compare-and-swap, and a loser has written nothing else.
-                await self._insert_checkpoint(connection, growth, position)
-                await _copy_entries(connection, first, entries, growth.leaf_hashes)
-                if growth.full_tiles:
-                    await connection.copy_records_to_table(
-                        "tile",
-                        records=[(tile.level, tile.index, tile.hashes, tile.root) for tile in growth.full_tiles],
-                        columns=("level", "index", "hashes", "root"),
-                    )
+            with _lost_is_an_outage(connection):
+                await self._append(connection, growth, entries, position)
         except asyncpg.UniqueViolationError as error:
             raise Unready(f"the tree of {first} leaves has grown without this writer: {error}") from error
+
+    async def _append(
+        self, connection: Connection, growth: Growth, entries: Sequence[Entry], position: Position
+    ) -> None:
+        first = growth.before.edge.size
+        async with connection.transaction():
+            # First the checkpoint: it is the compare-and-swap, and a loser has written nothing else.
+            await self._insert_checkpoint(connection, growth, position)
+            await _copy_entries(connection, first, entries, growth.leaf_hashes)
+            if growth.full_tiles:
+                await connection.copy_records_to_table(
+                    "tile",
+                    records=[(tile.level, tile.index, tile.hashes, tile.root) for tile in growth.full_tiles],
+                    columns=("level", "index", "hashes", "root"),
+                )
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None
@@ -204,7 +213,8 @@ class PostgresLedgerReader:
         async with self._one_at_a_time:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await connect(self._database_url)
-            yield self._connection
+            with _lost_is_an_outage(self._connection):
+                yield self._connection
 
 
 async def read_edge(connection: Connection, size: int) -> TileEdge:
@@ -264,6 +274,16 @@ def _own_checkpoint(note: bytes, log: LogIdentity) -> Checkpoint:
             f"the newest checkpoint was not signed by this log's key {log.key}: {error}; "
             "put back the key that belongs to this database"
         ) from error
+
+
+@contextmanager
+def _lost_is_an_outage(connection: Connection) -> Iterator[None]:
+    """asyncpg reports a connection that broke between two statements as an error of its own: it is an outage."""
+    try:
+        yield
+    except asyncpg.InternalClientError as error:
+        connection.terminate()
+        raise ConnectionResetError(f"the connection to PostgreSQL was lost: {error}") from error
 
 
 async def _end(connection: Connection) -> None:
