@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,8 +22,9 @@ from grace_common.contract.errors import Unready
 from grace_common.contract.events import candidate, decision, round, task
 from grace_common.contract.events.base import Event
 from grace_common.testing.ledger import MemoryLedger
+from grace_common.transparency.statement import key_id
 from grace_gateway.domain.fact import Fact
-from grace_gateway.domain.task_view import progress_of, task_view
+from grace_gateway.domain.task_view import task_view
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -32,6 +34,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 USERS = {"ada": "requester", "grace": "reviewer", "olga": "operator", "anton": "auditor"}
 GOOD = "def double(n: int) -> int:\n    return 2 * n\n"
 OTHER = "def double(n: int) -> int:\n    return n + 2\n"
+PATIENCE_S = 60.0
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -52,6 +55,8 @@ class FakeGateway:
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     subscriptions: list[str | None] = field(default_factory=list)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    things: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certifies: bool = False
     url: str = ""
     receipts: dict[str, bytes] = field(default_factory=dict)
     early_receipts: int = 0
@@ -195,6 +200,13 @@ class FakeGateway:
     def view(self, task_id: str) -> dict[str, Any]:
         return task_view(self.facts[task_id])
 
+    def until(self, task_id: str, state: str) -> None:
+        """Wait until a task is in a state."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.view(task_id)["state"] != state:
+            assert time.monotonic() < deadline, self.view(task_id)["state"]
+            time.sleep(0.01)
+
     # The door
 
     async def answer(self, request: Request) -> Response:
@@ -282,8 +294,12 @@ class FakeGateway:
 
     def _lists(self, request: Request, path: list[str], body: Any) -> Response:
         name = "/".join(path)
+        if request.method == "POST" and name == "keys/producers" and self.certifies:
+            self._certify(body)
         if request.method == "POST":
             return JSONResponse({"event_id": str(uuid4()), **(body or {})}, 202)
+        if name in self.things:
+            return JSONResponse(self.things[name])
         if name in self.lists:
             start = int(request.query_params.get("cursor", "0"))
             limit = int(request.query_params.get("limit", "50"))
@@ -291,6 +307,13 @@ class FakeGateway:
             after = str(start + limit) if start + limit < len(items) else None
             return JSONResponse({"items": items[start : start + limit], "next_cursor": after})
         return problem(404, f"there is no {name}")
+
+    def _certify(self, body: Any) -> None:
+        """Certify a producer's key, as the crypto-signer does some time after it was enrolled."""
+        known = {"key_id": key_id(b64decode(body["public_key"])), "subject": f"producer/{body['name']}"}
+        of_time = {"not_before": NOON.isoformat(), "not_after": body["valid_until"], "revoked_at": None, "reason": None}
+        certificate = b64encode(b"a certificate").decode()
+        self.lists["keys"].append(known | of_time | {"roles": body["roles"], "certificate": certificate})
 
     async def stream(self, websocket: WebSocket) -> None:
         query = websocket.query_params
@@ -360,10 +383,6 @@ def message(fact: Fact, task_id: str) -> dict[str, Any]:
 def problem(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
     body = {"type": "urn:grace:problem:x", "title": "x", "status": status, "detail": detail, "instance": "/"}
     return JSONResponse(body, status, headers, "application/problem+json")
-
-
-def settled(gateway: FakeGateway, task_id: str) -> bool:
-    return progress_of(gateway.facts[task_id]).settled
 
 
 def serve(gateway: FakeGateway) -> Callable[[], None]:

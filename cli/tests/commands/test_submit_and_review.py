@@ -31,6 +31,7 @@ def test_a_task_goes_from_request_to_code_by_commands_alone(run: Run, gateway: F
     assert f"it waits for guidance: grace guide {task}" in waiting.out
 
     assert run("guide", task, "Keep it simple").code == Exit.OK
+    gateway.until(task, "awaiting-approval")
     refused = run("approve", task)
     assert refused.error is not None
     assert "nobody can be asked here" in refused.error.message
