@@ -303,6 +303,7 @@ class Gateway:
     clock: TickingClock
     lag: list[str] = field(default_factory=list)
     components: dict[str, str | None] = field(default_factory=dict)
+    authority_key: list[bytes] = field(default_factory=list)
 
     def add_key(self, key: str, user: str, *roles: str, **more: Any) -> None:
         hashed = hmac.new(PEPPER, key.encode(), sha256).hexdigest()
@@ -366,10 +367,11 @@ def settings(**changes: Any) -> Settings:
 bare_application = functools.cache(routes)  # building every route takes longer than most tests
 
 
-def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
+def build(chosen: Settings) -> Gateway:
+    authority_key: list[bytes] = []
     views, keys, publication = MemoryViews(), MemoryKeys(), MemoryPublication()
     journal, feed, clock = MemoryJournal(views), MemoryFeed(views), TickingClock()
-    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, lambda: ca_public_key)
+    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, lambda: authority_key[0])
     keyring = Keyring(lambda: PEPPER)
     lag: list[str] = []
     components: dict[str, str | None] = {"database": None}
@@ -379,7 +381,8 @@ def build(chosen: Settings, ca_public_key: bytes = bytes(32)) -> Gateway:
 
     app = bare_application()
     door = application(app, ports, keyring, readiness, lambda: lag[0] if lag else None)
-    made = Gateway(ports, keyring, door, app, journal, views, keys, feed, publication, clock, lag, components)
+    state = (lag, components, authority_key)
+    made = Gateway(ports, keyring, door, app, journal, views, keys, feed, publication, clock, *state)
     made.add_key("grc_ada", "ada", "requester")
     made.add_key("grc_bob", "bob", "requester")
     made.add_key("grc_grace", "grace", "requester", "reviewer")

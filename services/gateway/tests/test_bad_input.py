@@ -49,6 +49,8 @@ def assert_one_trace_and_no_effect(gateway: Any, status: int) -> None:
         (b'{"requirements": "x", "colour": "red"}', "colour"),
         (b'{"requirements": "x", "examples": [{"args": []}]}', "expected"),
         (b'{"requirements": "x", "language": "cobol"}', "these can: python"),
+        (b'{"requirements": "nul\\u0000l"}', "NUL"),
+        (b'{"requirements": "x", "examples": [{"args": [{"\\u0000": 1}], "expected": 1}]}', "NUL"),
     ],
 )
 async def test_a_malformed_body_is_refused(gateway: Any, ada: httpx.AsyncClient, body: bytes, says: str) -> None:
@@ -116,6 +118,12 @@ async def test_many_brackets_that_are_not_deep_are_fine(ada: httpx.AsyncClient) 
     examples = [{"args": [[1], [2], [3]], "expected": [1, 2, 3]}] * 20
 
     assert (await ada.post("/api/tasks", json={**GOOD, "examples": examples})).status_code == 202
+
+
+async def test_code_that_speaks_of_nul_is_fine(ada: httpx.AsyncClient) -> None:
+    asked = {"specification": {"requirements": "x"}, "code": 'def f():\n    return "\\u0000"\n'}
+
+    assert (await ada.post("/api/evaluations", json=asked)).status_code == 202
 
 
 async def test_integers_of_any_size_stay_what_they_are(gateway: Any, ada: httpx.AsyncClient) -> None:

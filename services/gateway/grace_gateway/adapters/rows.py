@@ -18,13 +18,13 @@ FACT_COLUMNS: Final = "position, id, submission_id, type, time, service, actor, 
 
 _INSERT: Final = text(
     """
-    INSERT INTO submission (id, kind, requester, title, state, waiting_for, body_digest, submitted_at, updated_at, type,
+    INSERT INTO submission (id, kind, requester, title, state, mode, body_digest, submitted_at, updated_at, type,
                             actor, operation_id, data)
-    SELECT id, kind, requester, title, state, NULL, body_digest, at, at, type, actor, operation_id, data
+    SELECT id, kind, requester, title, state, mode, body_digest, at, at, type, actor, operation_id, data
     FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:requesters AS text[]), CAST(:titles AS text[]),
-                CAST(:states AS text[]), CAST(:digests AS bytea[]), CAST(:times AS timestamptz[]),
+                CAST(:states AS text[]), CAST(:modes AS text[]), CAST(:digests AS bytea[]), CAST(:times AS timestamptz[]),
                 CAST(:types AS text[]), CAST(:actors AS text[]), CAST(:operations AS uuid[]), CAST(:data AS json[]))
-         AS new (id, kind, requester, title, state, body_digest, at, type, actor, operation_id, data)
+         AS new (id, kind, requester, title, state, mode, body_digest, at, type, actor, operation_id, data)
     ORDER BY id
     ON CONFLICT (id) DO NOTHING
     RETURNING id
@@ -53,6 +53,7 @@ async def insert_submissions(connection: AsyncConnection, submissions: Sequence[
             "requesters": [plain(one.requester) for one in submissions],
             "titles": [plain(one.title[:_TITLE_CHARS]) for one in submissions],
             "states": [progress_of([one.fact]).state for one in submissions],
+            "modes": [one.fact.data.get("mode") for one in submissions],
             "digests": [one.body_digest for one in submissions],
             "times": [one.fact.time for one in submissions],
             "types": [one.fact.type for one in submissions],

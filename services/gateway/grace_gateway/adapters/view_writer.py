@@ -40,9 +40,7 @@ _INSERT_FACTS: Final = text(
     """
 )
 _STEPS: Final = text("SELECT submission_id, type, step FROM fact WHERE submission_id = ANY(:ids) ORDER BY position")
-_LOCK_SUBMISSIONS: Final = text(
-    "SELECT id, data->>'mode' AS mode FROM submission WHERE id = ANY(:ids) ORDER BY id FOR UPDATE"
-)
+_LOCK_SUBMISSIONS: Final = text("SELECT id, mode FROM submission WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 _UPDATE_SUBMISSIONS: Final = text(
     """
     UPDATE submission

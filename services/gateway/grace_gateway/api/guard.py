@@ -5,12 +5,11 @@ from typing import Any, Final, TypeVar
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from grace_common.contract.envelope import MAX_DEPTH
 from grace_common.runtime.operation import Operation
 from pydantic_core import from_json
 
 from grace_gateway.api.problems import Problem
-from grace_gateway.domain.depth import deeper_than
+from grace_gateway.domain.json_limits import fault
 from grace_gateway.domain.roles import ROLES, Identity, Role
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -44,15 +43,14 @@ class BoundedRequest(Request):
     """A request whose JSON keeps integers of any size and is nested no deeper than an envelope may be."""
 
     async def json(self) -> Any:
-        """Return the body's JSON value; Problem 422 when it is none, or too deep."""
+        """Return the body's JSON value; Problem 422 when it is none, or nothing we can keep."""
         body = await self.body()
         try:
             value = from_json(body, allow_inf_nan=False)
         except ValueError as error:
             raise Problem(422, f"the body is not JSON: {error}") from error
-        # A body with few brackets cannot be deep, and nearly all have few.
-        if sum(map(body.count, (b"{", b"["))) > MAX_DEPTH and deeper_than(value, MAX_DEPTH):
-            raise Problem(422, f"the body is nested deeper than {MAX_DEPTH} levels")
+        if wrong := fault(body, value):
+            raise Problem(422, f"the body is refused: {wrong}")
         return value
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
-from grace_common.contract.envelope import MAX_DEPTH, MAX_ENVELOPE_BYTES, Envelope, encode, explain
+from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Envelope, encode, explain
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.dead_letter import RecordDeadLettered
@@ -21,8 +21,8 @@ from grace_common.runtime.seal import SealedRecord
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from grace_gateway.domain.depth import deeper_than
 from grace_gateway.domain.idempotency import body_digest
+from grace_gateway.domain.json_limits import fault
 from grace_gateway.domain.requests import INTAKE_TYPES, content_of
 from grace_gateway.domain.roles import REQUESTER
 from grace_gateway.domain.submission import Submission, submission_of
@@ -149,8 +149,8 @@ def cloud_event(value: bytes) -> Mapping[str, Any]:
         raise Malformed(f"specversion is {str(attributes['specversion'])[:20]!r}, expected '1.0'")
     if not isinstance(attributes["data"], dict) or not isinstance(attributes["type"], str):
         raise Malformed("type must be text and data an object")
-    if deeper_than(attributes["data"], MAX_DEPTH):
-        raise Malformed(f"the data is nested deeper than {MAX_DEPTH} levels")
+    if wrong := fault(value, attributes["data"]):
+        raise Malformed(f"the data is refused: {wrong}")
     return attributes
 
 

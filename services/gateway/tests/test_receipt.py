@@ -1,0 +1,183 @@
+"""Receipts and proofs from the published log: what a stranger can check, and nothing before it can be checked."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from grace_common.contract.events.round import TaskCompleted
+from grace_common.testing.ledger import TIME, MemoryLedger
+from grace_common.transparency.attestation import Provenance, Review, Subject
+from grace_common.transparency.receipt import verify_receipt
+from grace_common.transparency.strict import compact_json, decode_base64
+
+SUBMIT, APPROVE, COMPLETE = UUID(int=0xA1), UUID(int=0xA2), UUID(int=0xA3)
+APPROVAL = UUID(int=0xB1)
+CODE = "def double(n):\n    return 2 * n\n"
+
+
+@dataclass
+class Sealed:
+    """A task's entries in a small ledger, and the same in the read model."""
+
+    gateway: Any
+    task_id: str
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+
+    def add(self, index: int, entry_type: str, operation: UUID, entry_id: UUID | None = None) -> None:
+        self.gateway.views.entries.append(
+            {
+                "index": index,
+                "entry_id": entry_id or UUID(int=index + 1),
+                "entry_type": entry_type,
+                "operation_id": operation,
+                "correlation": "keys" if entry_type == "grace.notary-key-published.v1" else self.task_id,
+                "actor": "ada",
+                "service": "gateway",
+                "time": TIME,
+            }
+        )
+
+    def key(self, operation: UUID) -> None:
+        self.add(self.ledger.announce(str(operation)), "grace.operation-key-generated.v1", operation)
+
+    def fact(self, type_: str, operation: UUID, id_: UUID, payload: bytes) -> None:
+        self.key(operation)
+        index = self.ledger.state(str(id_), type_, "rita", str(operation), payload)
+        self.add(index, type_, operation, id_)
+
+    def seal_life(self, *, reviewed: bool = True) -> None:
+        signer = UUID(int=0xC1)
+        self.add(self.ledger.publish_key(self.ledger.notary, "notary"), "grace.notary-key-published.v1", signer)
+        self.add(self.ledger.publish_key(self.ledger.attester, "attestation"), "grace.notary-key-published.v1", signer)
+        self.fact("grace.task-submitted.v1", SUBMIT, UUID(self.task_id), b"{}")
+        digest = sha256(CODE.encode()).hexdigest()
+        review = Review("rita", "reviewer", "approval@1", digest, "1" * 64, "2" * 64, str(APPROVAL), TIME)
+        approval = compact_json({"id": str(APPROVAL), "data": {"by": "rita", "digest": review.approval_digest}})
+        self.gateway.views.records[APPROVAL] = approval
+        self.fact("grace.approval-given.v1", APPROVE, APPROVAL, approval)
+        self.fact("grace.task-completed.v1", COMPLETE, UUID(int=0xB2), b"{}")
+        subject = Subject("double.py", digest)
+        other = Subject("other.py", "3" * 64)
+        provenance = Provenance("urn:b", "urn:g", self.task_id, TIME, TIME, {}, {}, ())
+        attested = [provenance.of(subject), provenance.of(other)] + ([review.of(subject)] if reviewed else [])
+        for attestation in attested:
+            self.add(self.ledger.attest(attestation), "grace.artifact-attested.v1", signer)
+
+    def publish(self) -> None:
+        self.ledger.log.publish()
+        self.gateway.publication.files |= self.ledger.log.files
+
+
+@pytest.fixture
+async def sealed(gateway: Any, ada: httpx.AsyncClient) -> Sealed:
+    task_id = (await ada.post("/api/tasks", json={"requirements": "Double"})).json()["id"]
+    completed = TaskCompleted.example().model_copy(
+        update={
+            "task_id": UUID(task_id),
+            "code": CODE,
+            "artifact_sha256": sha256(CODE.encode()).hexdigest(),
+            "approved_by": ("rita",),
+        }
+    )
+    gateway.happened(completed)
+    made = Sealed(gateway, task_id)
+    gateway.authority_key.append(made.ledger.ca.public_key)
+    return made
+
+
+async def test_a_receipt_verifies_offline_with_the_logs_key_alone(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.seal_life()
+    sealed.publish()
+
+    answer = await ada.get(f"/api/tasks/{sealed.task_id}/receipt")
+
+    findings = verify_receipt(answer.content, CODE.encode(), str(sealed.ledger.log.key))
+    assert [review.reviewer for review in findings.reviews] == ["rita"]
+    assert len(findings.attestations) == 2
+
+
+async def test_there_is_no_receipt_before_everything_is_sealed(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    path = f"/api/tasks/{sealed.task_id}/receipt"
+    unpublished = await ada.get(path)
+    sealed.seal_life(reviewed=False)
+    sealed.publish()
+    unreviewed = await ada.get(path)
+
+    assert [answer.status_code for answer in (unpublished, unreviewed)] == [409, 409]
+    assert unreviewed.headers["retry-after"] == "1"
+    assert "published nothing yet" in unpublished.json()["detail"]
+    assert "not sealed everything" in unreviewed.json()["detail"]
+
+
+async def test_entries_beyond_the_published_tree_do_not_count(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.publish()
+    sealed.seal_life()
+
+    assert (await ada.get(f"/api/tasks/{sealed.task_id}/receipt")).status_code == 409
+
+
+async def test_a_receipt_that_would_not_verify_is_not_handed_out(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.seal_life()
+    sealed.publish()
+    sealed.gateway.views.records.clear()
+
+    answer = await ada.get(f"/api/tasks/{sealed.task_id}/receipt")
+
+    assert (answer.status_code, "does not verify" in answer.json()["detail"]) == (503, True)
+
+
+async def test_a_task_that_has_not_completed_has_no_receipt_yet(ada: httpx.AsyncClient) -> None:
+    task_id = (await ada.post("/api/tasks", json={"requirements": "Triple"})).json()["id"]
+
+    answer = await ada.get(f"/api/tasks/{task_id}/receipt")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
+
+
+async def test_the_checkpoint_is_shown_with_its_signed_note(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    early = await ada.get("/api/ledger/checkpoint")
+    sealed.seal_life()
+    sealed.publish()
+
+    shown = (await ada.get("/api/ledger/checkpoint")).json()
+
+    assert early.status_code == 503
+    assert (shown["tree_size"], shown["note"].encode()) == (
+        len(sealed.ledger.log.entries),
+        sealed.ledger.log.files["checkpoint"],
+    )
+
+
+async def test_an_entry_comes_with_its_leaf_and_inclusion_proof(
+    sealed: Sealed, ada: httpx.AsyncClient, otto: httpx.AsyncClient
+) -> None:
+    sealed.seal_life()
+    sealed.publish()
+
+    entry = (await otto.get("/api/ledger/entries/3")).json()
+    attestation = (await otto.get(f"/api/ledger/entries/{len(sealed.ledger.log.entries) - 1}")).json()
+
+    assert decode_base64(entry["leaf"], "leaf") == sealed.ledger.log.entries[3]
+    assert entry["statement"]["type"] == "grace.task-submitted.v1"
+    assert len(entry["inclusion_proof"]) >= 3
+    assert attestation["statement"] is None
+    assert (await otto.get("/api/ledger/entries/99")).status_code == 404
+    assert (await ada.get("/api/ledger/entries/3")).status_code == 403
+
+
+async def test_one_tree_is_proven_to_extend_another(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.seal_life()
+    sealed.publish()
+    size = len(sealed.ledger.log.entries)
+
+    whole = (await ada.get(f"/api/ledger/proof/consistency?from=3&to={size}")).json()
+    part = (await ada.get("/api/ledger/proof/consistency?from=3&to=5")).json()
+
+    tree = sealed.ledger.log.tree()
+    assert [decode_base64(digest, "hash") for digest in whole["proof"]] == tree.consistency_proof(3)
+    assert decode_base64(part["to_root"], "root") == tree.root_at(5)
+    for query in ("from=5&to=3", f"from=1&to={size + 1}", "from=0&to=1"):
+        assert (await ada.get(f"/api/ledger/proof/consistency?{query}")).status_code == 422
