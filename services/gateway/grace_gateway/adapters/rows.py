@@ -22,7 +22,8 @@ _INSERT: Final = text(
                             actor, operation_id, data)
     SELECT id, kind, requester, title, state, mode, body_digest, at, at, type, actor, operation_id, data
     FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:requesters AS text[]), CAST(:titles AS text[]),
-                CAST(:states AS text[]), CAST(:modes AS text[]), CAST(:digests AS bytea[]), CAST(:times AS timestamptz[]),
+                CAST(:states AS text[]), CAST(:modes AS text[]), CAST(:digests AS bytea[]),
+                CAST(:times AS timestamptz[]),
                 CAST(:types AS text[]), CAST(:actors AS text[]), CAST(:operations AS uuid[]), CAST(:data AS json[]))
          AS new (id, kind, requester, title, state, mode, body_digest, at, type, actor, operation_id, data)
     ORDER BY id
