@@ -9,7 +9,7 @@ if ! command -v go >/dev/null; then
   exit 1
 fi
 rm -f .coverage .coverage.*
-export COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
+export COVERAGE_ROOT="$PWD" COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
 $python -m coverage run -m pytest "$@"
 $python -m coverage combine -q
 $python -m coverage report --skip-covered --skip-empty --fail-under=90 | tail -40
