@@ -1,10 +1,13 @@
 """The CloudEvents 1.0 structured JSON envelope around every event.
 
+What is refused is never quoted back: a record may hold a secret, and the reason goes to logs and dead letters.
+
 Source: CloudEvents specification 1.0.2 and its JSON event format. Extension attributes are lower-case letters and
 digits only, as the specification demands.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -26,6 +29,9 @@ _REQUIRED: Final = ("id", "source", "type", "time", "data", "correlationid", "op
 _KNOWN: Final = frozenset(
     (*_REQUIRED, "specversion", "datacontenttype", "dataschema", "subject", "causationid", "traceparent")
 )
+_TYPE: Final = re.compile(r"(grace\.[a-z][a-z-]{0,60})\.v([1-9][0-9]{0,5})")
+_MOST_NAMED: Final = 5
+_LONGEST_NAME: Final = 60
 
 
 class UnsupportedVersion(Refused):
@@ -147,16 +153,16 @@ def parse(value: bytes) -> dict[str, Any]:
     if not isinstance(attributes, dict):
         raise Refused(f"the record is a JSON {type(attributes).__name__}, expected a CloudEvents object")
     if attributes.get("specversion") != "1.0":
-        raise Refused(f"specversion is {attributes.get('specversion')!r}, expected '1.0'")
+        raise Refused("specversion is missing or not '1.0'")
     missing = [name for name in _REQUIRED if name not in attributes]
     if missing:
         raise Refused(f"the envelope lacks {', '.join(missing)}")
     unknown = attributes.keys() - _KNOWN
     if unknown:
-        raise Refused(f"the envelope has unknown attributes: {', '.join(sorted(unknown))}")
+        raise Refused(f"the envelope has unknown attributes: {_named(unknown)}")
     not_text = [name for name in attributes if name != "data" and not isinstance(attributes[name], str)]
     if not_text:
-        raise Refused(f"the envelope's {', '.join(sorted(not_text))} must be text")
+        raise Refused(f"the envelope's {_named(not_text)} must be text")
     # Most records have too few brackets to be deep; counting bytes is far cheaper than walking the data.
     if value.count(b"{") + value.count(b"[") > MAX_DEPTH and _deeper_than(attributes["data"], MAX_DEPTH):
         raise Refused(f"the data is nested deeper than {MAX_DEPTH} levels")
@@ -175,8 +181,8 @@ def opened(attributes: dict[str, Any]) -> Envelope:
     """Return the envelope that `parse` took apart; raises as `open` does."""
     event_class = _event_class(attributes["type"])
     try:
-        # The data is validated in JSON mode (strict about types, lenient about what JSON cannot say, such as UUIDs).
-        event = event_class.model_validate_json(to_json(attributes["data"]))
+        # JSON mode, strict: types are the schema's (no "7" for 7), and text stands for what JSON cannot say (UUIDs).
+        event = event_class.model_validate_json(to_json(attributes["data"]), strict=True).upcast()
     except ValidationError as error:
         raise Refused(f"{attributes['type']} data is invalid: {explain(error)}") from error
     try:
@@ -190,31 +196,46 @@ def opened(attributes: dict[str, Any]) -> Envelope:
             operation=UUID(attributes["operationid"]),
             actor=attributes["actor"],
             traceparent=attributes.get("traceparent"),
-            event=event.upcast(),
+            event=event,
         )
     except ValueError as error:
-        raise Refused(f"an attribute of the envelope is malformed: {error}") from error
+        raise Refused(
+            "id, operationid, causationid or time is malformed: UUIDs and an RFC 3339 time belong there"
+        ) from (error)
     if envelope.time.tzinfo is None:
-        raise Refused(f"the envelope's time {attributes['time']!r} names no timezone")
+        raise Refused("the envelope's time names no timezone")
     return envelope
 
 
 def explain(error: ValidationError) -> str:
     """Return pydantic's findings in one line that never repeats the offending values (they may be secrets)."""
-    found = [f"{'.'.join(str(part) for part in item['loc']) or 'the object'}: {item['msg']}" for item in error.errors()]
-    shown = "; ".join(found[:5])
-    return shown if len(found) <= 5 else f"{shown}; and {len(found) - 5} more"
+    found = [
+        f"{'.'.join(str(part)[:_LONGEST_NAME] for part in item['loc']) or 'the object'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    shown = "; ".join(found[:_MOST_NAMED])
+    return shown if len(found) <= _MOST_NAMED else f"{shown}; and {len(found) - _MOST_NAMED} more"
 
 
 def _event_class(type_: str) -> type[Event]:
     types = event_types()
     if type_ in types:
         return types[type_]
-    stem, _, version = type_.rpartition(".v")
+    named = _TYPE.fullmatch(type_)
+    if named is None:
+        raise Refused("the type is no event type of Grace; they read grace.<name>.v<number>")
+    stem, version = named[1], int(named[2])
     known = [int(name.rpartition(".v")[2]) for name in types if name.rpartition(".v")[0] == stem]
-    if known and version.isdigit() and int(version) > max(known):
+    if known and version > max(known):
         raise UnsupportedVersion(f"{type_} is newer than this service knows (v{max(known)}); upgrade, then replay it")
-    raise Refused(f"{type_!r} is no event type of Grace")
+    raise Refused(f"{type_} is no event type of Grace")
+
+
+def _named(names: Iterable[str]) -> str:
+    """Return names that a sender chose, in order: not too many, not too long."""
+    found = sorted(names)
+    shown = ", ".join(name[:_LONGEST_NAME] for name in found[:_MOST_NAMED])
+    return shown if len(found) <= _MOST_NAMED else f"{shown} and {len(found) - _MOST_NAMED} more"
 
 
 def _deeper_than(value: object, limit: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from grace_common.contract.errors import Refused
@@ -42,7 +43,11 @@ def after_commit(callback: Callable[[], None]) -> None:
 
 def async_url(url: str) -> URL:
     """Return the SQLAlchemy URL for asyncpg; Refused when it is no PostgreSQL URL."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Without the cause: it may quote the password.
+        raise Refused("GRACE_DATABASE_URL is no URL: postgresql://role:password@host:port/database") from None
     if parsed.get_backend_name() != "postgresql":
         raise Refused(f"GRACE_DATABASE_URL must begin with postgresql://, found {parsed.get_backend_name()}://")
     return parsed.set(drivername="postgresql+asyncpg")
@@ -58,9 +63,11 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
-            # A pooled connection to a server that restarted must not fail the next piece of work.
+            # No ping before each use: after a restart of the server one piece of work fails, is told from a bug by
+            # `outage`, and is tried again; SQLAlchemy replaces every pooled connection then.
             pool_pre_ping=False,
             pool_recycle=1800,
+            hide_parameters=True,  # errors reach the log, and values must not
             connect_args={"timeout": connect_timeout_s, "server_settings": {"application_name": "grace"}},
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _before)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from grace_common.runtime.database import Database
+from grace_common.runtime.database import Database, in_transaction
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,7 +17,8 @@ class GroupCommit(Generic[Item, Result]):
     """Hands items in groups to `work`, inside one transaction per group, in the order of submission.
 
     work  gets the connection and the group, returns one result per item; when a group fails, each of its items is
-          tried alone, so that one bad item costs the others nothing but time
+          tried alone, so that one bad item costs the others nothing but time. It belongs to no operation: the
+          statements of a shared transaction are nobody's alone
     """
 
     def __init__(
@@ -33,11 +35,17 @@ class GroupCommit(Generic[Item, Result]):
         self._running: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Result:
-        """Return the item's result after its group has committed; raise what its own transaction raised."""
+        """Return the item's result after its group has committed; raise what its own transaction raised.
+
+        raises  RuntimeError inside an open transaction, which the group's could not join
+        """
+        if in_transaction():
+            raise RuntimeError("a group commits by itself: submit outside any transaction")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._drain())
+            # In a context of its own: what the first caller happens to be doing is no business of its group.
+            self._running = asyncio.create_task(self._drain(), context=Context())
         # A caller that goes away must not cancel the transaction of its group.
         return await asyncio.shield(future)
 
@@ -53,8 +61,7 @@ class GroupCommit(Generic[Item, Result]):
                     await self._one_by_one(group)
                 continue
             for (_, future), result in zip(group, results, strict=True):
-                if not future.cancelled():
-                    future.set_result(result)
+                future.set_result(result)
 
     async def _one_by_one(self, group: Sequence[tuple[Item, "asyncio.Future[Result]"]]) -> None:
         for item, future in group:
@@ -67,4 +74,7 @@ class GroupCommit(Generic[Item, Result]):
 
     async def _commit(self, items: Sequence[Item]) -> Sequence[Result]:
         async with self._database.transaction() as connection:
-            return await self._work(connection, items)
+            results = await self._work(connection, items)
+            if len(results) != len(items):
+                raise RuntimeError(f"the work returned {len(results)} results for {len(items)} items")
+            return results

@@ -21,9 +21,8 @@ def probes(service: str, readiness: Readiness) -> Application:
         if scope["type"] != "http":
             return
         status, content_type, body = await _answer(service, readiness, scope["path"])
-        await send(
-            {"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]},
-        )
+        headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return application

@@ -124,8 +124,14 @@ class Directory:
         self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
         self.keys[stated.key_id] = certified
         waiting, self._waiting = self._waiting, []
+        refused: Refused | None = None
         for record in waiting:
-            self.learn(*record)
+            try:
+                self.learn(*record)
+            except Refused as error:  # one bad record must not cost those that waited with it
+                refused = error
+        if refused is not None:
+            raise refused
 
     def verify(
         self, topic: Topic, key: bytes, value: bytes, headers: Mapping[str, bytes], timestamp: datetime

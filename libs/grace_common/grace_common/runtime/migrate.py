@@ -41,5 +41,12 @@ def _upgrade(connection: Connection, folder: Path, version_table: str) -> None:
 
 
 def run(database: Database, own: Path | None) -> None:
-    """Migrate from a command line."""
-    asyncio.run(migrate(database, own))
+    """Migrate from a command line; the database is closed then."""
+
+    async def once() -> None:
+        try:
+            await migrate(database, own)
+        finally:
+            await database.close()
+
+    asyncio.run(once())

@@ -132,7 +132,10 @@ class Operation:
         return self._wrap(event, uuid5(self.id, OperationStarted.TYPE), self.started_at)
 
     def success(self, now: datetime, result: object = None) -> list[Envelope]:
-        """Return the records of its success (and of its start, unless that is committed already); conclude it."""
+        """Return the records of its success (and of its start, unless that is committed already); conclude it.
+
+        Children that failed, and whose failure it survived, come first.
+        """
         self.concluded = True
         telemetry.OPERATIONS.labels(self.name, "succeeded").inc()
         event = OperationSucceeded(
@@ -150,7 +153,7 @@ class Operation:
             wrote=tuple(self.wrote[:_MOST_IDS]),
         )
         outcome = self._wrap(event, uuid5(self.id, "outcome"), now)
-        return [outcome] if self.outside else [self.start(), outcome]
+        return [*self.failures, outcome] if self.outside else [*self.failures, self.start(), outcome]
 
     def failure(self, now: datetime, error: BaseException) -> list[Envelope]:
         """Return the records of its failure; conclude it. What foreign errors say is left out: it may hold values."""

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, Final, Protocol, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import orjson
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
@@ -41,7 +42,12 @@ from grace_common.runtime.settings import Settings
 
 _log = structlog.get_logger(__name__)
 R = TypeVar("R")
-_LONGEST_KEPT: Final = 24 * 1024  # bytes of a refused record that a dead letter keeps
+# What a dead letter keeps of a refused record, in bytes. Together, in base64, they fit into an envelope: whatever a
+# hostile record carries, its dead letter can be stated.
+_LONGEST_KEPT: Final = 24 * 1024
+_LONGEST_KEY: Final = 1024
+_MOST_OF_HEADERS: Final = 3 * 1024
+_LONGEST_REASON: Final = 3 * 1024
 
 
 class Record(Protocol):
@@ -53,7 +59,7 @@ class Record(Protocol):
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Oversized(Refused):
@@ -232,7 +238,7 @@ class Gate:
         value, key = record.value or b"", record.key or b""
         if len(value) > MAX_ENVELOPE_BYTES * 2:  # notarised records carry an envelope and its statement
             raise Oversized(f"the record has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES * 2}")
-        headers = dict(record.headers)
+        headers = {name: content or b"" for name, content in record.headers}
         topic, timestamp = by_name(record.topic), moment(record)
         directory = self._identities.directory
         try:
@@ -257,6 +263,7 @@ class Gate:
         """State that a record was refused (one entry in the ledger) and keep it whole for reading and replay."""
         value = record.value or b""
         id_ = refusal_id(record)
+        reason = _cut(reason)
         now = self._clock.now()
         refused = RecordRefused(
             refusal_id=id_,
@@ -265,7 +272,7 @@ class Gate:
             offset=record.offset,
             value_sha256=sha256(value).hexdigest(),
             code=code,
-            reason=reason[:2000],
+            reason=reason,
             service=self._service,
         )
         kept = RecordDeadLettered(
@@ -274,12 +281,12 @@ class Gate:
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            key=record.key[:1024] if record.key is not None else None,
+            key=record.key[:_LONGEST_KEY] if record.key is not None else None,
             value=value[:_LONGEST_KEPT],
             value_bytes=len(value),
-            headers={name: content[:1024] for name, content in record.headers[:20]},
+            headers=_kept_headers(record),
             code=code,
-            reason=reason[:2000],
+            reason=reason,
             attempts=attempts,
         )
         context = Context(source=f"/grace/{self._service}", operation=id_, actor=self._service, correlation=str(id_))
@@ -291,6 +298,25 @@ class Gate:
                 _stated(kept, uuid5(id_, self._service), context, now),
             ]
         )
+
+
+def _cut(reason: str) -> str:
+    """Return as much of the reason as has at most `_LONGEST_REASON` bytes in JSON."""
+    while len(orjson.dumps(reason)) > _LONGEST_REASON:
+        reason = reason[: len(reason) * 3 // 4]
+    return reason
+
+
+def _kept_headers(record: Record) -> dict[str, bytes]:
+    """Return the first headers that together have at most `_MOST_OF_HEADERS` bytes in JSON; a null value is empty."""
+    kept: dict[str, bytes] = {}
+    room = _MOST_OF_HEADERS
+    for name, content in record.headers:
+        room -= len(orjson.dumps(name)) + len(content or b"") * 4 // 3 + 8
+        if room < 0:
+            break
+        kept[name] = content or b""
+    return kept
 
 
 def _stated(event: RecordRefused | RecordDeadLettered, id_: UUID, context: Context, now: datetime) -> Envelope:
