@@ -262,10 +262,15 @@ def _behaviours(
 def _kindred_support(behaviours: Sequence[_Behaviour]) -> list[float]:
     """Return the geometric mean of each cluster's own support and of all support as far as it returns the same.
 
-    Candidates that differ on one odd input still vouch for each other elsewhere; raising alike is no agreement.
+    Candidates that differ on one odd input still vouch for each other elsewhere; raising alike is no agreement. Of
+    candidates that a search fitted to the examples this is not so: it shows alternatives because they differ, so that
+    their likeness is the search's choice; each behaviour has the support of its own programs' probability alone.
     """
     supports = []
     for own in behaviours:
+        if all(candidate.fitted for candidate in own.candidates):
+            supports.append(own.support)
+            continue
         terms = []
         for other in behaviours:
             alike = sum(x == y != RAISED for x, y in zip(own.outcomes, other.outcomes, strict=True))
