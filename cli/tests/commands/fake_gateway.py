@@ -57,6 +57,7 @@ class FakeGateway:
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     things: dict[str, dict[str, Any]] = field(default_factory=dict)
     certifies: bool = False
+    keys_used: list[str] = field(default_factory=list)
     url: str = ""
     receipts: dict[str, bytes] = field(default_factory=dict)
     early_receipts: int = 0
@@ -207,12 +208,21 @@ class FakeGateway:
             assert time.monotonic() < deadline, self.view(task_id)["state"]
             time.sleep(0.01)
 
+    def until_subscribed(self) -> None:
+        """Wait until somebody listens."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._news:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     # The door
 
     async def answer(self, request: Request) -> Response:
         user = request.headers.get("authorization", "").removeprefix("Bearer key-of-")
         body = json.loads(await request.body() or b"null")
         self.asked.append((request.method, request.url.path, user, body))
+        if "idempotency-key" in request.headers:
+            self.keys_used.append(request.headers["idempotency-key"])
         if self.refusals:
             status, headers = self.refusals.pop(0)
             return problem(status, "as the test wishes", headers)
