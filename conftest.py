@@ -1,3 +1,15 @@
-"""Fixtures that every member's tests may use."""
+"""Fixtures that every member's tests may use, and the mark of tests that need servers."""
+
+import pytest
 
 pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
+
+# `kafka` and `postgres` are what most fixtures with a server are made from; the others bring servers of their own.
+SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone."""
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.stack)
