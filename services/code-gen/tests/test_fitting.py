@@ -12,7 +12,7 @@ KINDS: tuple[ProbeKind, ...] = ("example", "generated", "test", "generated-test"
 def round_of(candidates: int, **count: int) -> CandidatesGenerated:
     """A round in which every second column tells candidates apart."""
     probes = [
-        Probe(id=f"{kind[0]}{at}", kind=kind, label="x" * 60, expected=0 if kind in ("example", "test") else None)
+        Probe(id=f"{kind}-{at}", kind=kind, label="x" * 60, expected=0 if kind in ("example", "test") else None)
         for kind in KINDS
         for at in range(count.get(kind.replace("-", "_"), 0))
     ]
@@ -57,7 +57,7 @@ def test_inputs_at_which_all_agree_go_first_and_what_was_given_stays(candidates:
 
 
 def test_only_as_many_probes_go_as_must() -> None:
-    event = round_of(40, example=50, generated=40, test=30, generated_test=40)
+    event = round_of(40, example=50, generated=40, test=45, generated_test=40)
 
     small = fitted(event)
 

@@ -2,12 +2,10 @@
 
 from typing import Final
 
-import httpx
 from anthropic import APIConnectionError, APIError, APIStatusError, AsyncAnthropic
 from anthropic.types import Message
-from grace_common.contract.errors import Refused
 
-from grace_code_gen.adapters.model_errors import not_reached, not_understood, refused
+from grace_code_gen.adapters.model_errors import not_reached, not_understood, refused, require_url
 
 _MOST_TOKENS: Final = 4096  # of one answer: many times the longest function worth delivering
 _SERVER: Final = "Anthropic"
@@ -23,10 +21,9 @@ class AnthropicModel:
         self.name = f"anthropic:{model}"
         self._model = model
         self._max_tokens = max_tokens or _MOST_TOKENS
-        try:
-            self._client = AsyncAnthropic(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=2)
-        except httpx.InvalidURL as error:
-            raise Refused(f"{_URL} is no URL: {error}") from error
+        if base_url is not None:
+            require_url(base_url, _URL)
+        self._client = AsyncAnthropic(base_url=base_url, api_key=api_key, timeout=timeout_s, max_retries=2)
 
     async def complete(self, system: str, message: str, temperature: float) -> str:
         try:

@@ -1,10 +1,22 @@
 """What to tell people when a model's server gives no answer: which setting to look at."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
-from grace_common.contract.errors import Unready
+from grace_common.contract.errors import Refused, Unready
 
 _MOST_SAID: Final = 200  # characters of the server's own words
+
+
+def require_url(url: str, setting: str) -> None:
+    """Raise Refused when the setting's value is no address of a web server."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise Refused(f"{setting} is no URL of a server; expected something like http://127.0.0.1:11434/v1")
 
 
 def not_reached(server: str, error: Exception, setting: str) -> Unready:

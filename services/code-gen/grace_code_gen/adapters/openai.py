@@ -2,12 +2,10 @@
 
 from typing import Final
 
-import httpx
-from grace_common.contract.errors import Refused
 from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, omit
 from openai.types.chat import ChatCompletion
 
-from grace_code_gen.adapters.model_errors import not_reached, not_understood, refused
+from grace_code_gen.adapters.model_errors import not_reached, not_understood, refused, require_url
 
 _SERVER: Final = "the model server"
 _URL: Final = "GRACE_OPENAI_BASE_URL"
@@ -26,11 +24,9 @@ class OpenAIModel:
         self.name = f"openai:{model}"
         self._model = model
         self._max_tokens = max_tokens
-        try:
-            # The client insists on a key; servers on one's own machine mostly do not.
-            self._client = AsyncOpenAI(base_url=base_url, api_key=api_key or "none", timeout=timeout_s, max_retries=2)
-        except httpx.InvalidURL as error:
-            raise Refused(f"{_URL} is no URL: {error}; expected something like http://127.0.0.1:11434/v1") from error
+        require_url(base_url, _URL)
+        # The client insists on a key; servers on one's own machine mostly do not.
+        self._client = AsyncOpenAI(base_url=base_url, api_key=api_key or "none", timeout=timeout_s, max_retries=2)
 
     async def complete(self, system: str, message: str, temperature: float) -> str:
         try:
