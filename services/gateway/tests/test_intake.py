@@ -17,7 +17,7 @@ GOOD = {"requirements": "Double a number"}
 
 
 def event(type_: str = "grace.task-submitted.v1", data: Any = GOOD, **changes: Any) -> dict[str, Any]:
-    return {"specversion": "1.0", "id": ID, "source": "/farm", "type": type_, "data": data, **changes}
+    return {"specversion": "1.0", "id": ID, "source": "/build", "type": type_, "data": data, **changes}
 
 
 def record(value: Any, offset: int = 7, roles: tuple[str, ...] = ("requester",)) -> SealedRecord:
