@@ -23,6 +23,7 @@ from grace_common.contract.events.base import Event, answer_id, event_types
 
 MAX_ENVELOPE_BYTES: Final = 48 * 1024
 MAX_DEPTH: Final = 32
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # an escape, not an escaped backslash before u0000
 CONTENT_TYPE: Final = "application/cloudevents+json"
 
 _REQUIRED: Final = ("id", "source", "type", "time", "data", "correlationid", "operationid", "actor")
@@ -138,6 +139,7 @@ def encode(envelope: Envelope) -> bytes:
             f"the {envelope.event.TYPE} envelope has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES}; "
             "send less, or split the request"
         )
+    _refuse_nul(value)
     return value
 
 
@@ -145,6 +147,7 @@ def parse(value: bytes) -> dict[str, Any]:
     """Return the attributes of an envelope without opening its data; Refused says what is wrong with the bytes."""
     if len(value) > MAX_ENVELOPE_BYTES:
         raise Refused(f"the record has {len(value)} bytes and an envelope at most {MAX_ENVELOPE_BYTES}")
+    _refuse_nul(value)
     try:
         # Not orjson: it reads an integer beyond 64 bits, which an example may well hold, as a float.
         attributes = from_json(value, allow_inf_nan=False)
@@ -236,6 +239,12 @@ def _named(names: Iterable[str]) -> str:
     found = sorted(names)
     shown = ", ".join(name[:_LONGEST_NAME] for name in found[:_MOST_NAMED])
     return shown if len(found) <= _MOST_NAMED else f"{shown} and {len(found) - _MOST_NAMED} more"
+
+
+def _refuse_nul(value: bytes) -> None:
+    """Refuse the character U+0000: PostgreSQL's text cannot hold it, so a fact with it could not be kept."""
+    if b"\\u0000" in value and _NUL.search(value):
+        raise Refused("the text holds the character U+0000, which Grace cannot keep; take it out")
 
 
 def _deeper_than(value: object, limit: int) -> bool:
