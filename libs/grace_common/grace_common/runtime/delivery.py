@@ -12,7 +12,7 @@ tried alone, so that one bad record costs its neighbours nothing but time.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -116,7 +116,9 @@ class Delivery(ConsumerRebalanceListener):
             while not queue.empty():
                 queue.get_nowait()
                 queue.task_done()
-        waiting = [asyncio.create_task(queue.join()) for queue in self._queues.values()]
+        # A worker that a bug has stopped will finish nothing more.
+        at_work = [at for at, worker in self._workers.items() if not worker.done()]
+        waiting = [asyncio.create_task(self._queues[at].join()) for at in at_work]
         if waiting:
             _, unfinished = await asyncio.wait(waiting, timeout=grace_s)
             for task in unfinished:
@@ -219,16 +221,19 @@ class Delivery(ConsumerRebalanceListener):
             async with self._database.transaction():
                 await handler([one.envelope for one in arrived], self._ports)
 
-        try:
-            await patiently(work, self)
-        except (Refused, Unready) as error:
-            if len(arrived) > 1:
+        if len(arrived) > 1:
+            try:
+                await patiently(work, self)
+                telemetry.HANDLED.labels(arrived[0].record.topic, "handled").inc(len(arrived))
+            except (Refused, Unready):
                 for one in arrived:
                     await self._batch([one])
-                return
-            code, reason = ("refused" if isinstance(error, Refused) else "retries-exhausted"), str(error)
-            await patiently(lambda: self._gate.dead_letter(arrived[0].record, code, reason), self)
-        telemetry.HANDLED.labels(arrived[0].record.topic, "handled").inc(len(arrived))
+            return
+
+        async def refuse(error: Exception, code: str, attempts: int) -> None:
+            await patiently(lambda: self._gate.dead_letter(arrived[0].record, code, str(error), attempts), self)
+
+        await self._retried(arrived[0].envelope.type, work, refuse)
 
     async def _group(self, arrived: Sequence[Arrived]) -> None:
         if len(arrived) > 1:
@@ -247,28 +252,41 @@ class Delivery(ConsumerRebalanceListener):
 
     async def _with_retries(self, one: Arrived) -> None:
         """Handle one record; Refused and exhausted retries end in the dead-letter topic."""
+        operation = self._operation(one)
+
+        async def refuse(error: Exception, code: str, attempts: int) -> None:
+            await self._fail(one, operation, error, code, attempts)
+
+        await self._retried(one.envelope.type, partial(self._handle, one, operation), refuse)
+
+    async def _retried(
+        self,
+        type_: str,
+        work: Callable[[], Awaitable[None]],
+        refuse: Callable[[Exception, str, int], Awaitable[None]],
+    ) -> None:
+        """Do `work` until it is done, is refused, or has been unready for the last time that the settings allow."""
         for attempt in range(1, self._settings.delivery_attempts + 1):
-            operation = self._operation(one)
             try:
-                await patiently(partial(self._handle, one, operation), self)
+                await patiently(work, self)
                 return
             except Refused as error:
-                await self._fail(one, operation, error, refusal_code(error), attempt)
+                await refuse(error, refusal_code(error), attempt)
                 return
             except Unready as error:
                 if attempt == self._settings.delivery_attempts:
-                    await self._fail(one, operation, error, "retries-exhausted", attempt)
+                    await refuse(error, "retries-exhausted", attempt)
                     return
                 pause_s = min(0.1 * 2**attempt, 10.0) * random.uniform(0.5, 1.0)
-                _log.info(
-                    "retry", type=one.envelope.type, attempt=attempt, why=str(error), retry_in_s=round(pause_s, 2)
-                )
+                _log.info("retry", type=type_, attempt=attempt, why=str(error), retry_in_s=round(pause_s, 2))
                 await asyncio.sleep(pause_s)
 
     async def _fail(self, one: Arrived, operation: Operation, error: Exception, code: str, attempts: int) -> None:
+        failure = operation.failure(self._clock.now(), error)  # made once: a commit in doubt must not double it
+
         async def work() -> None:
             async with self._database.transaction():
-                await self._outbox.add(operation.failure(self._clock.now(), error))
+                await self._outbox.add(failure)
                 await self._gate.dead_letter(one.record, code, str(error), attempts)
 
         await patiently(work, self)

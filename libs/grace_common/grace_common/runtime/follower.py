@@ -64,6 +64,12 @@ class IdentityFollower:
         async with self._moved:
             await self._moved.wait_for(lambda: self._position >= end)
 
+    async def reach(self) -> None:
+        """Return when the broker has answered; raise KafkaError while it is lost."""
+        if self._consumer is None:
+            raise KafkaConnectionError("there is no connection")
+        await self._consumer.end_offsets([_PARTITION])
+
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             batches = await consumer.getmany(_PARTITION, timeout_ms=200)

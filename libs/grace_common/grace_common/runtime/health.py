@@ -1,11 +1,14 @@
 """`/health`, `/ready` and `/metrics` of every service, and the server that answers them."""
 
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from grace_common.contract.errors import Refused
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
@@ -48,11 +51,19 @@ class ProbeServer(uvicorn.Server):
         """Leave SIGTERM and SIGINT to the service."""
 
 
-def server(application: Application, host: str, port: int) -> ProbeServer:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the address; Refused when it cannot be had. Port 0 takes a free one."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise Refused(
+            f"cannot listen on {host}:{port} ({error.strerror}); free it, or set GRACE_HTTP_HOST and GRACE_HTTP_PORT"
+        ) from error
+
+
+def server(application: Application) -> ProbeServer:
     config = uvicorn.Config(
         application,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -83,6 +83,7 @@ class Operation:
 
     def restart(self) -> None:
         """Forget what a rolled-back attempt did, so that the next one derives the same ids."""
+        self.attributes.clear()
         self.wrote.clear()
         self.failures.clear()
         self._statements.clear()

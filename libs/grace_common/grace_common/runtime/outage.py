@@ -53,5 +53,19 @@ def describe_outage(error: BaseException) -> str:
     return f"PostgreSQL or the network does not answer ({said}); check that it runs and GRACE_DATABASE_URL names it"
 
 
+def describe_refusal(error: BaseException) -> str | None:
+    """Return one line for people when a server knows us and says no, which waiting does not heal; else None."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
+        return "PostgreSQL refuses the role or its password; check GRACE_DATABASE_URL"
+    if isinstance(cause, AuthenticationFailedError):
+        return "Kafka refuses the user or its password; check GRACE_KAFKA_USERNAME and GRACE_KAFKA_PASSWORD"
+    if isinstance(cause, _REFUSALS):
+        return (
+            f"Kafka does not allow this user what the topics table says it needs ({type(cause).__name__}); provision it"
+        )
+    return None
+
+
 def _passes(sqlstate: str | None) -> bool:
     return sqlstate is not None and (sqlstate[:2] in _PASSING_CLASSES or sqlstate in _PASSING_STATES)

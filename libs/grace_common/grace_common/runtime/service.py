@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faststream.kafka import KafkaBroker
 from sqlalchemy import text
 
@@ -23,10 +24,10 @@ from grace_common.runtime.clock import Clock, SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
 from grace_common.runtime.follower import IdentityFollower
-from grace_common.runtime.health import Application, ProbeServer, probes, server
+from grace_common.runtime.health import Application, ProbeServer, listening, probes, server
 from grace_common.runtime.identity import Directory, Workload
 from grace_common.runtime.operation import Recorder
-from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.outage import describe_outage, describe_refusal, is_outage
 from grace_common.runtime.outbox import Coverage, Outbox, Relay
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.router import EventRouter
@@ -50,6 +51,7 @@ class Service:
     checks      by name: raises Unready while something the service needs is missing
     asgi        the service's own HTTP application; None: probes only
     package     where `migrations/` lies, when the service owns tables
+    address     host and port of its HTTP server, once it runs
     """
 
     settings: Settings
@@ -67,7 +69,10 @@ class Service:
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.database)
         self._relay: Relay | None = None
+        self._identities: IdentityFollower | None = None
+        self._consumers: Sequence[Delivery | StreamConsumer] = ()
         self._consuming = False
+        self.address: tuple[str, int] | None = None
         self._stopped_by: asyncio.Future[None] | None = None
 
     @cached_property
@@ -88,14 +93,16 @@ class Service:
         Recorder(self.settings.service, self.outbox, self.clock).install()
         self._check_schemas()
         workload = self.workload
-        identities = IdentityFollower(self.settings, Directory(workload.authority, self.settings.trust_domain))
+        identities = self._identities = IdentityFollower(
+            self.settings, Directory(workload.authority, self.settings.trust_domain)
+        )
         producer = SealedProducer(self.settings, workload.sealer())
         relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)
-        http = server(
-            self.asgi or probes(self.settings.service, self.readiness), self.settings.http_host, self.settings.http_port
-        )
-        tasks = [asyncio.create_task(http.serve(), name="http")]
-        kafka, deliveries = self._consumers(identities, stopped_by)
+        listener = listening(self.settings.http_host, self.settings.http_port)
+        self.address = listener.getsockname()[:2]
+        http = server(self.asgi or probes(self.settings.service, self.readiness))
+        tasks = [asyncio.create_task(http.serve([listener]), name="http")]
+        kafka, deliveries = self._attach(identities, stopped_by)
         try:
             if not await _before_stop(patiently(self._database_ready, self), stopped_by):
                 return
@@ -113,7 +120,7 @@ class Service:
             if not await _before_stop(patiently(kafka.start, self), stopped_by):
                 return
             self._consuming = True
-            _log.info("started", url=f"http://{self.settings.http_host}:{self.settings.http_port}")
+            _log.info("started", url=f"http://{self.address[0]}:{self.address[1]}")
             await stopped_by
         finally:
             self._consuming = False
@@ -128,7 +135,8 @@ class Service:
     async def readiness(self) -> Mapping[str, str | None]:
         """Return every component this service needs, with None where it is ready, else what is missing."""
         components: dict[str, str | None] = {
-            "consumers": None if self._consuming and self.healthy else "waiting for the broker or the database",
+            "consumers": None if self._consumes() else "waiting for the broker or the database",
+            "broker": await self._missing_broker(),
             "relay": None if self._relay and self._relay.healthy else "the outbox is not being relayed to the broker",
         }
         try:
@@ -152,7 +160,21 @@ class Service:
     def migrations(self) -> Path | None:
         return Path(str(files(self.package) / "migrations")) if self.package else None
 
-    def _consumers(
+    def _consumes(self) -> bool:
+        return self._consuming and self.healthy and all(one.healthy for one in self._consumers)
+
+    async def _missing_broker(self) -> str | None:
+        """Return what is missing of the broker. Consumers do not say: aiokafka waits for it in silence."""
+        if self._identities is None:
+            return "not started"
+        try:
+            async with asyncio.timeout(2):
+                await self._identities.reach()
+        except (KafkaError, TimeoutError) as error:
+            return describe_outage(error if isinstance(error, KafkaError) else KafkaTimeoutError())
+        return None
+
+    def _attach(
         self, identities: IdentityFollower, stopped_by: "asyncio.Future[None]"
     ) -> tuple[KafkaBroker, list[Delivery]]:
         kafka = broker(self.settings)
@@ -178,6 +200,7 @@ class Service:
             delivery.attach(kafka)
         for stream in streams:
             stream.attach(kafka)
+        self._consumers = (*deliveries, *streams)
         return kafka, deliveries
 
     async def _database_ready(self) -> None:
@@ -234,6 +257,11 @@ def main(build: Callable[[], Service]) -> None:
                 raise Refused(f"unknown arguments {' '.join(arguments)!r}: none runs the service, or `migrate`")
     except GraceError as error:
         sys.exit(f"{error}")
+    except Exception as error:
+        said = describe_outage(error) if is_outage(error) else describe_refusal(error)
+        if said is None:
+            raise
+        sys.exit(said)
 
 
 def _ended(task: "asyncio.Task[Any]", stopped_by: "asyncio.Future[None]") -> None:
