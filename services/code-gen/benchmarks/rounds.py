@@ -1,6 +1,6 @@
 """Whole rounds in one process: generators, sandbox, evidence, consensus; no broker and no database.
 
-    python services/code-gen/benchmarks/rounds.py --tasks DIR [--candidates 40] [--every 5] [--with recorded] [--keep DIR]
+    python services/code-gen/benchmarks/rounds.py --tasks DIR [--candidates 40] [--every 5] [--with both] [--keep DIR]
 
 DIR holds dev.json (tasks with examples and a hidden check) and recorded.json (a model's completions and tests). The
 check decides only what the table calls right: it is run in the sandbox after the decision, and nothing else reads it.
@@ -111,7 +111,7 @@ async def right(sandbox: Sandbox, task: dict[str, Any], codes: Sequence[str]) ->
 
 @dataclass(frozen=True)
 class Held:
-    """A round that was held: its evidence, and which candidates are right by their id. No evidence: why there is none."""
+    """A round that was held: its evidence, and by their ids which candidates are right; or why there is no evidence."""
 
     evidence: CandidatesGenerated | None
     right: dict[str, bool]
@@ -139,7 +139,7 @@ async def hold(task: dict[str, Any], ports: Ports, sandbox: Sandbox, candidates:
         candidates=candidates,
     )
     work = listening(event)
-    [answer] = await run_round(event, ports, work)
+    [answer] = await run_round(event, ports, work) or ()
     if not isinstance(answer, CandidatesGenerated):
         return Held(None, {}, getattr(answer, "reason", ""))
     codes = {str(one.candidate_id): one.code for one in work.stated if isinstance(one, CandidateGenerated)}
@@ -153,7 +153,8 @@ async def judged(name: str, held: Held) -> Outcome:
     if answer is None:
         return Outcome(name, 0, 0, 0, False, None, 0, False, 0, 0, 0, "-", held.reason[:100])
     decided = time.perf_counter()
-    [decision] = await decide(answer, None)
+    [decision] = await decide(answer, None) or ()
+    assert isinstance(decision, DecisionReached)
     decision_ms = (time.perf_counter() - decided) * 1000
     binding = [at for at, probe in enumerate(answer.probes) if probe.expected is not None]
     passing = [row for row in answer.rows if all(row.outputs[at] == 0 for at in binding)]

@@ -11,12 +11,9 @@ import pytest
 from grace_code_gen.adapters.model_generator import ModelGenerator
 from grace_code_gen.adapters.openai import OpenAIModel
 from grace_code_gen.domain.draft import Brief
-from grace_code_gen.domain.specification import Example, Specification
+from grace_code_gen.domain.specification import Specification
 from grace_common.contract.errors import Refused, Unready
 
-DOUBLE = Brief(
-    Specification("Double a number", "double", signature="def double(n: int) -> int:", examples=(Example((2,), 4),))
-)
 ANSWER = "```python\ndef double(n: int) -> int:\n    return 2 * n\n```"
 
 
@@ -56,15 +53,15 @@ async def test_a_real_server_answers_every_request_for_a_candidate(server: str) 
     assert all(answers)
 
 
-async def test_what_a_real_server_writes_becomes_drafts_whatever_they_are_worth(server: str) -> None:
-    # What is asked for is put into its mouth, so that 135 million parameters get it right.
+async def test_what_a_real_server_writes_becomes_drafts(server: str) -> None:
+    # What is asked for is put into its mouth: 135 million parameters write no function of their own.
     echo = Brief(Specification(f"Repeat exactly this and nothing else:\n{ANSWER}", "double"))
-    generator = ModelGenerator(model(f"{server}/v1", max_tokens=32), temperature=0.1)
+    generator = ModelGenerator(model(f"{server}/v1", max_tokens=32), temperature=0.0)
 
     drafts = [draft async for draft in generator.generate(echo, 2)]
 
-    assert len(drafts) <= 2
-    assert all(draft.generator == "openai:smollm2" and "def double(" in draft.code for draft in drafts)
+    assert [(draft.generator, draft.cost) for draft in drafts] == [("openai:smollm2", 0), ("openai:smollm2", 1)]
+    assert all("def double(n: int)" in draft.code for draft in drafts)
 
 
 async def test_a_real_server_at_another_path_is_not_ready_and_the_message_names_the_setting(server: str) -> None:
