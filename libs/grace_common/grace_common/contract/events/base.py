@@ -5,13 +5,18 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from grace_common.contract.errors import Refused
 from grace_common.contract.topics import Topic
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PublicKey = Annotated[
+    bytes,
+    Field(min_length=32, max_length=32),  # as bytes; in JSON they are 44 characters
+    WithJsonSchema({"type": "string", "format": "base64url", "minLength": 44, "maxLength": 44}),
+]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from grace_common.contract import topics
-from grace_common.contract.events.base import Contract, Event, Identifier, Sha256, Share
+from grace_common.contract.events.base import Contract, Event, Identifier, PublicKey, Sha256, Share
 
 Prose = Annotated[str, Field(min_length=1, max_length=8_000)]
 Mode = Literal["collaborative", "autonomous"]
@@ -237,7 +237,7 @@ class ProducerEnrolled(Event):
     TOPIC: ClassVar = topics.TASK
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    public_key: Annotated[bytes, Field(min_length=32, max_length=32)]
+    public_key: PublicKey
     roles: tuple[str, ...]
     by: str
     valid_until: datetime
