@@ -89,6 +89,11 @@ def test_a_concept_gives_its_examples_signature_and_name() -> None:
     assert Example((10,), 55) in brief.specification.examples
 
 
+def test_a_request_that_names_no_concept_leads_to_none() -> None:
+    assert KnownConcepts().find("Frobnicate the widgets", None) is None
+    assert KnownConcepts().find("Frobnicate the widgets", "gcd") is not None
+
+
 def test_a_concept_under_another_name_keeps_that_name() -> None:
     brief = brief_of(requested("The nth fibonacci number", entry_point="fib_number"), KnownConcepts(), models=False)
 

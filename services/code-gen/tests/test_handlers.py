@@ -457,6 +457,21 @@ async def test_a_round_never_takes_more_than_was_asked_for_nor_more_than_an_enve
     assert {row.generator for row in most.rows} == {"model-0", "model-1", "model-2"}
 
 
+async def test_a_generator_that_has_given_enough_is_closed_before_its_candidates_are_examined() -> None:
+    class Watches(Judges):
+        closed: int = 0
+
+        async def evaluate(self, *args: Any, **kwargs: Any) -> Judged:
+            self.closed = generous.closed
+            return await super().evaluate(*args, **kwargs)
+
+    generous, workbench = Writes("synthesis", [RIGHT, WRONG, ALSO_RIGHT]), Watches()
+
+    await held(opened(candidates=2), ports(generous, workbench=workbench))
+
+    assert workbench.closed == 1
+
+
 async def test_a_round_of_forty_candidates_on_all_probes_fits_its_envelopes() -> None:
     examples = tuple(StatedExample(args=(number,), expected=2 * number) for number in range(50))
     codes = [

@@ -26,7 +26,7 @@ class Answering:
             self.asked.append((first.split(" ")[1], headers, body))
             status, content = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             text = content if isinstance(content, str) else json.dumps(content)
-            kind = "text/html" if isinstance(content, str) else "application/json"
+            kind = "text/html" if isinstance(content, str) and content.startswith("<") else "application/json"
             writer.write(
                 f"HTTP/1.1 {status} Whatever\r\ncontent-type: {kind}\r\nretry-after-ms: 1\r\nconnection: close\r\n"
                 f"content-length: {len(text.encode())}\r\n\r\n{text}".encode()

@@ -68,6 +68,7 @@ async def test_the_bound_on_tokens_can_be_set(answering: Any) -> None:
         (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, "status 529"),
         (200, "<html>Log in</html>", "no completion; check that GRACE_ANTHROPIC_BASE_URL"),
         (200, {"hello": "world"}, "no completion; check that GRACE_ANTHROPIC_BASE_URL"),
+        (200, '{"half": ', "no completion; check that GRACE_ANTHROPIC_BASE_URL"),
     ],
 )
 async def test_an_error_says_which_setting_to_check_and_never_repeats_the_key(

@@ -103,6 +103,7 @@ async def test_the_request_carries_model_temperature_and_the_bound_on_tokens_whe
         (503, "<html>Bad gateway</html>", "look at that server's log"),
         (200, "<html>Log in</html>", "no completion; check that GRACE_OPENAI_BASE_URL"),
         (200, {"hello": "world"}, "no completion; check that GRACE_OPENAI_BASE_URL"),
+        (200, '{"half": ', "no completion; check that GRACE_OPENAI_BASE_URL"),
     ],
 )
 async def test_an_error_says_which_setting_to_check_and_never_repeats_a_credential(
