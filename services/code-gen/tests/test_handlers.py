@@ -96,6 +96,8 @@ class Writes:
             if self.fails is not None:
                 raise self.fails
         finally:
+            for _ in range(10):  # a process takes its time to end
+                await asyncio.sleep(0)
             self.closed += 1
 
     async def tests(self, brief: Brief) -> Sequence[str]:
