@@ -9,7 +9,7 @@ GRACE := .venv/bin/grace
 MEMBERS := libs/grace_common cli $(wildcard services/*)
 TASKS ?=
 
-.PHONY: help demo test test-unit check up down status clean fmt schemas bench lock setup sandbox
+.PHONY: help demo test test-unit check up down status clean fmt schemas bench images lock setup sandbox
 help: ## Show these verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -46,6 +46,10 @@ schemas: setup ## Write schemas/ from the code
 
 bench: setup sandbox ## Measure, and write docs/benchmarks.md
 	@$(RUN) -m tools.bench
+
+images: ## Build one container image per service (needs a Docker engine)
+	@for service in $(notdir $(wildcard services/*)); do \
+		docker build -q -f deploy/Dockerfile --build-arg SERVICE=$$service -t grace/$$service . || exit 1; done
 
 lock: .tools/ready ## Compile requirements.lock from what the members declare
 	@$(UV) pip compile --python $(PYTHON) --generate-hashes --no-emit-index-url --no-annotate --no-header \
