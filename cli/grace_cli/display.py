@@ -149,7 +149,7 @@ def decision_lines(story: Story, data: Mapping[str, Any]) -> list[str]:
             f"  dissent: {many} candidate{'s' * (many > 1)}, weight {dissent['weight']:.2f}: {dissent['differs']}"
         )
     if not data["dissent"] and data["verdict"] == "chosen":
-        lines.append("  no dissent: every candidate that passed behaves the same on every probe")
+        lines.append(f"  no dissent among {data['candidates']} candidate{'s' * (data['candidates'] != 1)}")
     return lines + [f"  {reason}" for reason in data["reasons"]]
 
 
@@ -190,19 +190,22 @@ def candidate_table(story: Story) -> Table:
 
 
 def body_line(code: str) -> str:
-    """Return the statements of a candidate's last function on one line, without its signature and docstring."""
+    """Return the statements of a candidate's last function on one line: no signature, no docstring, no inner bodies."""
     try:
         functions = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         functions = []
+    lines = code.splitlines()
     if not functions:
-        return " ; ".join(line.strip() for line in code.splitlines() if line.strip())
+        return " ; ".join(line.strip() for line in lines if line.strip())
     function = functions[-1]
-    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
-    if not body:
-        return ""
-    lines = code.splitlines()[body[0].lineno - 1 : function.end_lineno]
-    return " ; ".join(line.strip() for line in lines if line.strip())
+    shown: list[str] = []
+    for statement in function.body[1:] if ast.get_docstring(function) is not None else function.body:
+        if isinstance(statement, ast.FunctionDef):  # where candidates differ is what they do with it
+            shown.append(f"def {statement.name}(…)")
+        else:
+            shown += [line.strip() for line in lines[statement.lineno - 1 : statement.end_lineno] if line.strip()]
+    return " ; ".join(shown)
 
 
 def code_panel(code: str, title: str) -> Panel:

@@ -140,6 +140,7 @@ def test_a_candidate_before_its_evaluation_is_in_the_sandbox() -> None:
     [
         ('def f(n: int) -> int:\n    """Doc\n\n    string."""\n    x = n\n    return x\n', "x = n ; return x"),
         ("import math\n\ndef f(n):\n    if n:\n        return 1\n    return 2", "if n: ; return 1 ; return 2"),
+        ("def f(n):\n    def g(m):\n        return m\n\n    return g(n) + 1\n", "def g(…) ; return g(n) + 1"),
         ("not python (", "not python ("),
         ("f = len", "f = len"),
     ],

@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def list_keys(
-    subject: Annotated[str | None, typer.Option(help="Only of this subject: gateway, producer/build-farm.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Only of this subject: service/gateway, producer/build-farm.")
+    ] = None,
     as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:

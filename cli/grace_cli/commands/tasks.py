@@ -191,17 +191,23 @@ def _show(view: dict[str, Any]) -> None:
 
     story, console = Story.of_view(view), Console()
     console.print(f"[bold]{escape(view['specification']['requirements'])}[/bold]")
-    console.print(f"task {view['id']} by {view['requester']}, {view['mode']}, {view['submitted_at']}", highlight=False)
+    console.print(
+        f"task {view['id']} by {view['requester']}, {view['mode']}, {view['submitted_at']}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if story.approach is not None:
-        console.print(f"approach: {story.approach['approach']}", markup=False, highlight=False)
+        console.print(f"approach: {story.approach['approach']}", markup=False, highlight=False, soft_wrap=True)
     console.print(picture(story))
     if story.decision is not None:
-        console.print("\n".join(decision_lines(story, story.decision)), markup=False, highlight=False)
+        console.print("\n".join(decision_lines(story, story.decision)), markup=False, highlight=False, soft_wrap=True)
     if story.artifact is not None:
         console.print(code_panel(story.artifact["code"], story.artifact["entry_point"]))
     elif story.winner is not None:
         console.print(code_panel(story.winner.code, "up for approval" if story.waiting_for else "chosen"))
     if story.approval is not None and story.waiting_for == "approval":
-        console.print(f"digest {story.approval['digest']} ({story.approval['policy']})", highlight=False)
+        console.print(
+            f"digest {story.approval['digest']} ({story.approval['policy']})", highlight=False, soft_wrap=True
+        )
     if story.ended is not None and story.artifact is None:
-        console.print(f"{story.state}: {story.ended.get('reason', '')}", markup=False, highlight=False)
+        console.print(f"{story.state}: {story.ended.get('reason', '')}", markup=False, highlight=False, soft_wrap=True)
