@@ -42,6 +42,7 @@ from grace_common.runtime.settings import Settings
 from grace_common.runtime.stream import (
     Gate,
     Record,
+    StreamConsumer,
     commit,
     fail,
     last_positions,
@@ -95,6 +96,7 @@ class Delivery(ConsumerRebalanceListener):
         self._queues: dict[TopicPartition, asyncio.Queue[Record]] = {}
         self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
         self._draining = False
+        self.streams: Sequence[StreamConsumer] = ()  # of the same service: where dead letters of their topics replay
         self.healthy = True
 
     def attach(self, kafka: KafkaBroker) -> None:
@@ -202,7 +204,9 @@ class Delivery(ConsumerRebalanceListener):
 
     async def _replay(self, asked: ReplayRequested) -> None:
         """Handle a dead-lettered record again, if this consumer refused it and the broker still has it."""
-        if asked.consumer != self._router.service or asked.topic not in {one.name for one in self._router.topics}:
+        own = asked.topic in {one.name for one in self._router.topics}
+        stream = next((one for one in self.streams if asked.topic in {topic.name for topic in one.topics}), None)
+        if asked.consumer != self._router.service or not (own or stream):
             return
         record = await patiently(
             partial(read_one, self._settings, TopicPartition(asked.topic, asked.partition), asked.offset), self
@@ -212,7 +216,10 @@ class Delivery(ConsumerRebalanceListener):
             raise Refused(
                 f"{asked.topic}/{asked.partition}/{asked.offset} is gone from the broker: its retention is over"
             )
-        await self._deliver([record])
+        if own:
+            await self._deliver([record])
+        elif stream is not None:
+            await stream.again(record)
 
     async def _batch(self, arrived: Sequence[Arrived]) -> None:
         handler = arrived[0].route.handler

@@ -200,6 +200,8 @@ class Service:
             delivery.attach(kafka)
         for stream in streams:
             stream.attach(kafka)
+        for delivery in deliveries:
+            delivery.streams = streams[: len(self.streams)]
         self._consumers = (*deliveries, *streams)
         return kafka, deliveries
 

@@ -380,6 +380,16 @@ class StreamConsumer(ConsumerRebalanceListener):
             fail(self._stopped_by, error)
             raise
 
+    async def again(self, record: Record) -> None:
+        """Handle one record once more: a dead letter that an operator replays."""
+        verified = await self._checked(record)
+        if verified is not None:
+            await patiently(lambda: self._stream.handler.handle([verified]), self)
+
+    @property
+    def topics(self) -> Sequence[Topic]:
+        return self._stream.topics
+
     async def _checked(self, record: Record) -> SealedRecord | None:
         try:
             return await patiently(lambda: self._gate.check(record), self)
