@@ -1,6 +1,10 @@
 """Fixtures that every member's tests may use, and the mark of tests that need servers."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("grace", deadline=None)  # no test asserts a time
+settings.load_profile("grace")
 
 pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 
