@@ -1,10 +1,15 @@
 """Fixtures that every member's tests may use, and the mark of tests that need servers."""
 
 import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("grace", deadline=None)  # no test asserts a time
 settings.load_profile("grace")
+
+# Left alone, structlog draws each traceback with all local variables, which takes seconds to minutes.
+_PLAIN = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[structlog.processors.add_log_level, _PLAIN])
 
 pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 
