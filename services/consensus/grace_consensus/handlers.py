@@ -90,15 +90,24 @@ def _nothing_to_decide(event: CandidatesGenerated) -> DecisionReached:
 
 
 def _matrix(event: CandidatesGenerated) -> ExecutionMatrix:
+    ranks = _ranks(event.rows)
     cheapest = min((row.cost for row in event.rows if row.generator == _SYNTHESIS), default=0.0)
     return ExecutionMatrix(
-        candidates=tuple(_candidate(row, cheapest) for row in event.rows),
+        candidates=tuple(_candidate(row, cheapest, ranks[row.candidate_id]) for row in event.rows),
         probes=tuple(_probe(probe) for probe in event.probes),
         outcomes=tuple(row.outputs for row in event.rows),
     )
 
 
-def _candidate(row: Row, cheapest: float) -> Candidate:
+def _ranks(rows: Sequence[Row]) -> dict[UUID, int]:
+    """Return each candidate's place in its generator's own order: every generator counts costs in a unit of its own."""
+    costs: dict[str, list[float]] = {}
+    for row in rows:
+        costs.setdefault(row.generator, []).append(row.cost)
+    return {row.candidate_id: sum(cost < row.cost for cost in costs[row.generator]) for row in rows}
+
+
+def _candidate(row: Row, cheapest: float, rank: int) -> Candidate:
     fitted = row.generator == _SYNTHESIS
     return Candidate(
         id=str(row.candidate_id),
@@ -106,7 +115,7 @@ def _candidate(row: Row, cheapest: float) -> Candidate:
         digest=row.code_sha256,
         prior=2.0 ** -min(row.cost - cheapest, _LEAST_PRIOR_BITS) if fitted else 1.0,
         quality=row.quality_score,
-        size=row.cost,
+        size=rank,
         fitted=fitted,
     )
 

@@ -133,13 +133,28 @@ def test_more_examples_passed_and_fewer_candidates_failed_make_surer() -> None:
     assert confidence(3, 5) < confidence(3, 0)
 
 
-def test_candidates_made_to_fit_the_examples_prove_less_by_passing_them() -> None:
+def test_failures_that_a_search_does_not_show_count_where_the_calibration_presumes_them() -> None:
+    presuming = replace(DEFAULT, fitted_failures=3.0)
     found = [
-        decide_candidates(ExecutionMatrix.of([Candidate("a", fitted=fitted)], [EXAMPLE], [[0]])).confidence
+        decide_candidates(
+            ExecutionMatrix.of([Candidate("a", fitted=fitted)], [EXAMPLE], [[0]]), calibration=presuming
+        ).confidence
         for fitted in (True, False)
     ]
 
     assert found[0] < found[1]
+
+
+def test_likeness_of_programs_that_a_search_chose_to_show_adds_nothing_to_them() -> None:
+    names = ["a", "b", "c"]
+    probes = [EXAMPLE, *(Probe(f"g{n}", ProbeKind.GENERATED) for n in range(3))]
+    rows = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0]]
+
+    def weight(fitted: bool) -> float:
+        candidates = [Candidate(name, prior=1.0 if name == "a" else 0.05, fitted=fitted) for name in names]
+        return decide_candidates(ExecutionMatrix.of(candidates, probes, rows)).clusters[0].weight
+
+    assert weight(fitted=True) > weight(fitted=False)
 
 
 def test_tests_that_agree_with_candidates_decide_between_equal_clusters() -> None:
@@ -157,6 +172,17 @@ def test_an_input_on_which_most_candidates_raise_is_ignored() -> None:
     matrix = ExecutionMatrix.of(["a", "b", "c"], [EXAMPLE, *generated(1)], [[0, -1], [0, -2], [0, 5]])
 
     decision = decide_candidates(matrix)
+
+    assert decision.ignored_probes == ("g0",)
+    assert len(decision.clusters) == 1
+
+
+def test_an_input_on_which_one_generators_candidates_raise_is_ignored_however_many_the_others_are() -> None:
+    models = [Candidate(name, "model", name) for name in "ab"]
+    programs = [Candidate(name, "synthesis", name, fitted=True) for name in "cdef"]
+    rows = [[0, -1], [0, -1], [0, 1], [0, 2], [0, 3], [0, 4]]
+
+    decision = decide_candidates(ExecutionMatrix.of([*models, *programs], [EXAMPLE, *generated(1)], rows))
 
     assert decision.ignored_probes == ("g0",)
     assert len(decision.clusters) == 1

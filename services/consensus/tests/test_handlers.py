@@ -102,6 +102,15 @@ async def test_of_synthesised_programs_that_agree_on_what_was_given_the_simpler_
     assert weights[str(UUID(int=1))] > weights[str(UUID(int=2))]
 
 
+async def test_costs_of_different_generators_are_not_compared() -> None:
+    dear = [row(number, 0, 0, generator="synthesis", cost=40.0) for number in (1,)]
+    cheap = [row(number, 0, 0, generator="openai", cost=float(number)) for number in (2, 3)]
+
+    decision = await decided(candidates(*dear, *cheap))
+
+    assert decision.clusters[0].members == (str(UUID(int=1)), str(UUID(int=2)), str(UUID(int=3)))
+
+
 async def test_a_generated_test_is_evidence_even_though_nobody_vouches_for_it() -> None:
     without = await decided(candidates(row(1, 0, 0), row(2, 0, 1)))
     passes_one = await decided(candidates(row(1, 0, 0, 1), row(2, 0, 1, 0), probes=(GIVEN, INPUT, MODEL_TEST)))

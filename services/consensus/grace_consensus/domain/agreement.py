@@ -216,9 +216,14 @@ def _rejection(candidate: Candidate, row: Sequence[int], columns: Sequence[tuple
 
 
 def _is_valid(column: int, viable: Sequence[Candidate], rows: dict[str, tuple[int, ...]]) -> bool:
-    """Tell whether a generated input is within the program's domain: at least half of the different texts return."""
-    returned = {_text(candidate): rows[candidate.id][column] != RAISED for candidate in viable}
-    return 2 * sum(returned.values()) >= len(returned)
+    """Tell whether a generated input is within the program's domain: of every generator, half of the texts return.
+
+    Of every one, because generators differ in kind: what a search composes rarely raises, and says nothing by it.
+    """
+    returned: dict[str, dict[str, bool]] = {}
+    for candidate in viable:
+        returned.setdefault(candidate.generator, {})[_text(candidate)] = rows[candidate.id][column] != RAISED
+    return all(2 * sum(texts.values()) >= len(texts) for texts in returned.values())
 
 
 def _support(members: Sequence[Candidate], all_candidates: Sequence[Candidate], calibration: Calibration) -> float:
