@@ -17,6 +17,7 @@ from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.events.operation import RecordRefused
 from grace_common.contract.topics import TOPICS
 from grace_common.runtime import telemetry
 from grace_common.runtime.database import Database, after_commit, current
@@ -172,12 +173,15 @@ class Coverage:
         return None
 
     async def handle(self, records: Sequence[SealedRecord]) -> None:
-        """Delete the rows of this service's events that stand in the ledger."""
+        """Delete the rows of this service's events that stand in the ledger.
+
+        Services that refuse one record state one refusal, under one id: the entry names whoever came first.
+        """
         covered = [
             UUID(entry["entry_id"])
             for record in records
             for entry in orjson.loads(record.value)["data"].get("entries", ())
-            if entry["service"] == self._service
+            if entry["service"] == self._service or entry["entry_type"] == RecordRefused.TYPE
         ]
         if covered:
             async with self._database.transaction() as connection:
