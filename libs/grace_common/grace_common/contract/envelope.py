@@ -210,14 +210,14 @@ def opened(attributes: dict[str, Any]) -> Envelope:
     return envelope
 
 
-def explain(error: ValidationError) -> str:
-    """Return pydantic's findings in one line that never repeats the offending values (they may be secrets)."""
+def explain(error: ValidationError, most: int = _MOST_NAMED) -> str:
+    """Return pydantic's findings, at most so many, in one line that never repeats the offending values (they may be secrets)."""
     found = [
         f"{'.'.join(str(part)[:_LONGEST_NAME] for part in item['loc']) or 'the object'}: {item['msg']}"
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    shown = "; ".join(found[:_MOST_NAMED])
-    return shown if len(found) <= _MOST_NAMED else f"{shown}; and {len(found) - _MOST_NAMED} more"
+    shown = "; ".join(found[:most])
+    return shown if len(found) <= most else f"{shown}; and {len(found) - most} more"
 
 
 def _event_class(type_: str) -> type[Event]:

@@ -4,7 +4,6 @@ The workload's key, certificate and the CA's certificate are files written at de
 arrive on the compacted topic `grace.identity.v1`, which every service follows from its beginning.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -70,6 +69,9 @@ class Workload:
                 f"{error.filename} is missing: "
                 f"issue it with `python -m grace_crypto_signer issue SERVICE --out {folder}`"
             ) from error
+        except (ValueError, TypeError):
+            # Without the cause: it must not quote a key.
+            raise Refused(f"a PEM file in {folder} is damaged: issue it again") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise Refused(f"{folder}/key.pem holds no Ed25519 key")
         return cls(key=key, certificate=certificate, authority=authority)
@@ -184,12 +186,3 @@ def _header_key_id(headers: Mapping[str, bytes]) -> str:
         return headers[KEY_ID_HEADER].decode("ascii")
     except UnicodeDecodeError as error:
         raise BadSeal("the seal's key id is not ASCII") from error
-
-
-async def until_known(directory: Directory, wanted: str, timeout_s: float) -> None:
-    """Wait until a key is known, for start-up; Unready after `timeout_s`."""
-    for _ in range(max(1, int(timeout_s / 0.05))):
-        if wanted in directory.keys:
-            return
-        await asyncio.sleep(0.05)
-    raise Unready(f"the certificate of key {wanted} has not arrived on {topics.IDENTITY}; does the crypto-signer run?")

@@ -54,6 +54,6 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             raise Refused(
-                f"settings of {cls.__module__.split('.')[0]}: {explain(error)}; "
+                f"settings of {cls.__module__.split('.')[0]}: {explain(error, most=100)}; "
                 "set them as GRACE_<NAME> in the environment"
             ) from error
