@@ -38,7 +38,9 @@ class SynthesisGenerator:
             Specification(
                 entry_point=specification.entry_point,
                 signature=specification.signature,
-                requirements=". ".join(text.strip().rstrip(".") for text in (specification.requirements, *brief.guidance)),
+                requirements=". ".join(
+                    text.strip().rstrip(".") for text in (specification.requirements, *brief.guidance)
+                ),
                 examples=tuple(Example(one.args, one.expected) for one in specification.examples),
             ),
             cpu_seconds=self._cpu_seconds,
