@@ -44,6 +44,7 @@ CREATE TABLE submission (
     title        text NOT NULL,
     state        text NOT NULL,
     waiting_for  text,
+    mode         text,
     body_digest  bytea,
     submitted_at timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,

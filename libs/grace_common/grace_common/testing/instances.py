@@ -112,9 +112,9 @@ class _Writer:
         return text + _letters(self._random, least - len(text), least - len(text)) if len(text) < least else text
 
     def _integer(self, schema: Schema, _: int) -> int:
-        least = schema.get("minimum", schema.get("exclusiveMinimum", -(2**40) - 1) + 1)
-        most = schema.get("maximum", schema.get("exclusiveMaximum", 2**40) - 1)
-        step = schema.get("multipleOf", 1)
+        least: int = schema.get("minimum", schema.get("exclusiveMinimum", -(2**40) - 1) + 1)
+        most: int = schema.get("maximum", schema.get("exclusiveMaximum", 2**40) - 1)
+        step: int = schema.get("multipleOf", 1)
         return (
             self._random.choice(
                 (-(-least // step), most // step, self._random.randint(-(-least // step), most // step))
@@ -123,10 +123,10 @@ class _Writer:
         )
 
     def _number(self, schema: Schema, _: int) -> float:
-        least = schema.get("minimum", schema.get("exclusiveMinimum", -1e6))
-        most = schema.get("maximum", schema.get("exclusiveMaximum", 1e6))
+        least: float = schema.get("minimum", schema.get("exclusiveMinimum", -1e6))
+        most: float = schema.get("maximum", schema.get("exclusiveMaximum", 1e6))
         inside = self._random.uniform(least, most)
-        ends = [schema[end] for end in ("minimum", "maximum") if end in schema]
+        ends: list[float] = [schema[end] for end in ("minimum", "maximum") if end in schema]
         return self._random.choice([inside, *ends])
 
 
