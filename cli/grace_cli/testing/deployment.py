@@ -124,7 +124,11 @@ async def running(service: Service) -> AsyncIterator[asyncio.Task[None]]:
 
 @pytest.fixture(scope="session")
 def deployment(kafka: Any, postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    folder = tmp_path_factory.mktemp("deployment")
+    return deploy(kafka, postgres, tmp_path_factory.mktemp("deployment"))
+
+
+def deploy(kafka: Any, postgres: Any, folder: Path) -> Deployment:
+    """Provision a broker and a database for all services, issue their identities, and migrate the runtime's tables."""
     passwords = {principal: secrets.token_urlsafe(16) for principal in principals()}
     provision_kafka(kafka.admin_config(), passwords)
     asyncio.run(provision_postgres(postgres.url(), passwords))

@@ -17,6 +17,8 @@ from grace_cli.stack.embedded import EmbeddedKafka, EmbeddedPostgres
 from grace_cli.testing.containers import Contained
 from grace_cli.testing.stack import Kafka, Postgres
 
+pytestmark = pytest.mark.stack  # they start servers of their own
+
 
 async def test_postgres_keeps_a_committed_row_through_a_kill() -> None:
     with EmbeddedPostgres() as server:

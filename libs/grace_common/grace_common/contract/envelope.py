@@ -211,7 +211,7 @@ def opened(attributes: dict[str, Any]) -> Envelope:
 
 
 def explain(error: ValidationError, most: int = _MOST_NAMED) -> str:
-    """Return pydantic's findings, at most so many, in one line that never repeats the offending values (they may be secrets)."""
+    """Return pydantic's findings in one line that never repeats the offending values: they may be secrets."""
     found = [
         f"{'.'.join(str(part)[:_LONGEST_NAME] for part in item['loc']) or 'the object'}: {item['msg']}"
         for item in error.errors(include_url=False, include_context=False, include_input=False)
