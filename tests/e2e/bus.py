@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -32,6 +32,21 @@ class Place:
     topic: str
     partition: int
     offset: int
+
+    @property
+    def refusal_id(self) -> str:
+        """The id of the record's refusal, should it be refused: the same whoever refuses it."""
+        return str(uuid5(NAMESPACE_URL, f"kafka:{self.topic}/{self.partition}/{self.offset}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it was read."""
+
+    place: Place
+    key: bytes
+    value: bytes
+    headers: Headers
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Bus:
         """Return what seals with a service's stolen key."""
         return file_sealer(self.stack.home.identity(service) / "key.pem")
 
-    def read(self, principal: str, topics: Sequence[Topic]) -> list[Message]:
+    def read(self, principal: str, topics: Sequence[Topic]) -> list[Record]:
         """Return every record that stands on these topics now."""
         with self._consumer(principal) as consumer:
             left: dict[tuple[str, int], int] = {}
@@ -90,15 +105,14 @@ class Bus:
                     if high > low:
                         left[topic.name, number] = high
                         start.append(TopicPartition(topic.name, number, low))
-            found: list[Message] = []
+            found: list[Record] = []
             if not start:
                 return found
             consumer.assign(start)
 
             def look() -> bool:
                 for message in consumer.consume(1000, 1.0):
-                    assert message.error() is None, str(message.error())
-                    found.append(message)
+                    found.append(_record(message))
                 for position in consumer.position(start):
                     if position.offset >= left.get((position.topic, position.partition), 0):
                         left.pop((position.topic, position.partition), None)
@@ -163,6 +177,15 @@ class Observer:
         return self.until(
             f"{type_} about {task_id}", lambda seen: seen.get("correlationid") == task_id and seen["type"] == type_
         )
+
+
+def _record(message: Message) -> Record:
+    assert message.error() is None, str(message.error())
+    place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
+    headers = message.headers() or []
+    assert isinstance(headers, list)
+    sealed_with = [(name, value) for name, value in headers if isinstance(value, bytes)]
+    return Record(place, message.key() or b"", message.value() or b"", sealed_with)
 
 
 def file_sealer(path: Path) -> Sealer:

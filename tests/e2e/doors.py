@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import jsonschema_rs
 from grace_common.contract.errors import Unready
-from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import read_leaf
 from grace_common.transparency.tile import WIDTH, TreeReader
@@ -116,6 +116,16 @@ class Person:
 
         return until(f"task {task_id} in state {state}", look)
 
+    def until_decided(self, decision_id: str) -> Json:
+        """Return a decision among options once it is reached; it need not be known yet."""
+
+        def look() -> Json | None:
+            answer = self.patiently("GET", f"/api/decisions/{decision_id}")
+            decided = answer.status_code == 200 and answer.json()["state"] == "completed"
+            return dict(answer.json()) if decided else None
+
+        return until(f"decision {decision_id}", look)
+
     @contextmanager
     def listening(self, **query: str) -> Iterator["Listener"]:
         """Listen at the WebSocket."""
@@ -187,9 +197,18 @@ class Ledger:
         """The log's public key, from the operator's own folder: never from the log itself."""
         return (self.stack.home.publication / "vkey").read_text().strip()
 
+    def checkpoint(self) -> Checkpoint:
+        """Return the newest checkpoint, its signature verified."""
+        return open_checkpoint(self.read("checkpoint"), VerifierKey.parse(self.vkey)).checkpoint
+
+    def extends(self, old: Checkpoint) -> bool:
+        """Tell whether today's tree begins with the tree of an older checkpoint."""
+        new = self.checkpoint()
+        return TreeReader(self, new.size, new.root).root_at(old.size) == old.root
+
     def entries(self) -> list[Entry]:
         """Return every entry of the newest checkpoint, oldest first."""
-        checkpoint = open_checkpoint(self.read("checkpoint"), VerifierKey.parse(self.vkey)).checkpoint
+        checkpoint = self.checkpoint()
         tree = TreeReader(self, checkpoint.size, checkpoint.root)
         found: list[Entry] = []
         for number in range((checkpoint.size + WIDTH - 1) // WIDTH):

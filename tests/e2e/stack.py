@@ -14,7 +14,7 @@ from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
 from grace_cli.stack.lifecycle import down, running_status, up, waiting_for
 from grace_cli.stack.progress import Silent
-from grace_cli.stack.status import ChildStatus
+from grace_cli.stack.status import ChildStatus, process_of
 from grace_cli.testing.containers import ContainerKafka, ContainerPostgres
 from grace_cli.testing.stack import use_containers
 
@@ -97,25 +97,27 @@ class Stack:
             raise AssertionError(f"{late}: {waiting_for(running_status(self.home))}") from late
 
     @contextmanager
-    def frozen(self, name: str) -> Iterator[None]:
-        """Keep one of the servers from answering for a while, connections open, as a lost network would."""
+    def lost(self, name: str) -> Iterator[None]:
+        """Kill Kafka or PostgreSQL and keep it from coming back until the block ends."""
         if name in self.contained:
-            container = self.contained[name]._container.get_wrapped_container()
-            container.pause()
-            try:
-                yield
-            finally:
-                container.unpause()
+            self.contained[name].kill()
+            yield
+            self.contained[name].start()
             return
-        process = psutil.Process(self.child(name).pid)
-        family = [process, *process.children(recursive=True)]
-        for member in family:
-            member.suspend()
+        before = self.child(name)
+        assert before.pid is not None, f"{name} does not run: {before}"
+        os.kill(before.pid, signal.SIGKILL)
+        # The supervisor starts it anew; before it answers, it is held.
+        after = until(f"new process of {name}", lambda: self._successor(name, before.pid))
+        after.suspend()
         try:
             yield
         finally:
-            for member in family:
-                member.resume()
+            after.resume()
+
+    def _successor(self, name: str, pid: int | None) -> psutil.Process | None:
+        child = self.child(name)
+        return process_of(child.pid, child.started) if child.pid != pid else None
 
 
 @contextmanager

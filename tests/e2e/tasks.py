@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from tests.e2e.doors import Json, Person
+from tests.e2e.patience import until
 
 FIBONACCI: Final[dict[str, Any]] = {
     "requirements": "Create a function to calculate fibonacci",
@@ -39,3 +40,12 @@ def deliver(requester: Person, reviewer: Person, request: Json) -> Json:
     task_id = requester.post("/api/tasks", request)["id"]
     guide(requester, reviewer, task_id)
     return approve(requester, reviewer, task_id)
+
+
+def receipt(person: Person, task_id: str) -> bytes:
+    """Return a completed task's receipt, once the ledger has sealed all of it."""
+    path = f"/api/tasks/{task_id}/receipt"
+    return until(
+        "receipt",
+        lambda: answer.content if (answer := person.patiently("GET", path)).status_code == 200 else None,
+    )
