@@ -49,14 +49,18 @@ def describe_outage(error: BaseException) -> str:
     text = str(getattr(error, "orig", None) or error).splitlines()[0:1]
     said = f"{type(error).__name__}: {text[0] if text else ''}"
     if isinstance(error, KafkaError):
-        return f"Kafka does not answer ({said}); check that the broker runs and GRACE_KAFKA_BOOTSTRAP names it"
+        # aiokafka does not tell a broker that is away from one that refuses the password while it bootstraps.
+        return (
+            f"Kafka does not answer ({said}); check that the broker runs, that GRACE_KAFKA_BOOTSTRAP names it "
+            "and that it knows GRACE_KAFKA_USERNAME and GRACE_KAFKA_PASSWORD"
+        )
     return f"PostgreSQL or the network does not answer ({said}); check that it runs and GRACE_DATABASE_URL names it"
 
 
 def describe_refusal(error: BaseException) -> str | None:
     """Return one line for people when a server knows us and says no, which waiting does not heal; else None."""
     cause = getattr(error, "orig", None) or error
-    if isinstance(cause, asyncpg.InvalidAuthorizationSpecificationError):
+    if (getattr(cause, "sqlstate", None) or "").startswith("28"):  # invalid authorization specification
         return "PostgreSQL refuses the role or its password; check GRACE_DATABASE_URL"
     if isinstance(cause, AuthenticationFailedError):
         return "Kafka refuses the user or its password; check GRACE_KAFKA_USERNAME and GRACE_KAFKA_PASSWORD"
