@@ -15,6 +15,7 @@ for member in libs/grace_common cli services/*; do
 done
 $python -m mypy --no-error-summary tools
 step "boundaries"; $python -m tools.boundaries
+step "imports";    $python -m tools.dependencies
 step "schemas";    $python -m tools.schemas check
 step "policies";   $python -m grace_mtl_orchestrator.adapters.policy_files
 echo "all checks passed"
