@@ -9,6 +9,7 @@ from uuid import UUID
 
 Schema = Mapping[str, Any]
 
+_ANNOTATIONS: Final = frozenset({"$schema", "$id", "$defs", "title", "description", "default"})
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _TEXTS: Final = ("", "a", "fibonacci", "Grüße, 世界 🎻", 'quoted "text" \\ with\nlines\t', "0", "null", " ")
 
@@ -41,7 +42,7 @@ class _Writer:
         self._random = random
 
     def write(self, schema: Schema | bool, depth: int) -> Any:
-        if isinstance(schema, bool) or not schema.keys() - {"title", "description", "default"}:
+        if isinstance(schema, bool) or not schema.keys() - _ANNOTATIONS:
             return self._anything(depth)
         if "$ref" in schema:
             return self.write(self._definitions[schema["$ref"].removeprefix("#/$defs/")], depth)
