@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from grace_common.contract import schemas
 from grace_common.contract.envelope import Context, Envelope, encode, first
 from grace_common.contract.events.base import Event
@@ -144,7 +145,23 @@ def deploy(kafka: Any, postgres: Any, folder: Path) -> Deployment:
     return made
 
 
+async def _admitted(deployment: Deployment) -> None:
+    """Return when the broker lets every service in: it takes a moment to learn passwords that it has accepted."""
+    async with asyncio.timeout(60):
+        for service in SERVICES:
+            while True:
+                producer = deployment.producer(service)
+                try:
+                    await producer._started()
+                    break
+                except KafkaConnectionError:
+                    await asyncio.sleep(0.2)
+                finally:
+                    await producer.close()
+
+
 async def _certify(deployment: Deployment) -> None:
+    await _admitted(deployment)
     facts = [
         stated(certificate_issued(workload, f"service/{service}"), "/grace/crypto-signer")
         for service, workload in deployment.workloads.items()
