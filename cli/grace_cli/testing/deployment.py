@@ -120,7 +120,10 @@ async def running(service: Service) -> AsyncIterator[asyncio.Task[None]]:
     finally:
         if not task.done():
             service.end()
-        await asyncio.gather(task, return_exceptions=True)
+        _, still_running = await asyncio.wait({task}, timeout=90)
+        if still_running:
+            task.cancel()
+            raise AssertionError(f"{service.settings.service} did not stop within 90 s of being told to")
 
 
 @pytest.fixture(scope="session")

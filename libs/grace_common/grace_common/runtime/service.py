@@ -38,6 +38,7 @@ Background = Callable[[], Coroutine[Any, Any, None]]
 Check = Callable[[], Awaitable[None]]
 
 _STOP_GRACE_S = 10.0
+_CLOSE_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -228,10 +229,10 @@ class Service:
         http.should_exit = True
         for delivery in deliveries:
             await delivery.stop(_STOP_GRACE_S)
-        await kafka.stop()
+        await _within("consumers", asyncio.create_task(kafka.stop()))
         for task in tasks[1:]:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _within("background work", *tasks)
         try:
             async with asyncio.timeout(5):
                 while await relay.relay_once():
@@ -240,8 +241,19 @@ class Service:
             if not is_outage(error):
                 raise
             _log.info("outbox_kept", why=describe_outage(error))
-        await producer.close()
-        await self.database.close()
+        await _within("producer", asyncio.create_task(producer.close()))
+        await _within("database", asyncio.create_task(self.database.close()))
+
+
+async def _within(what: str, *tasks: "asyncio.Task[Any]") -> None:
+    """Wait for the end of what was told to end, but not for ever: what must not be lost is durable by now."""
+    ended, stubborn = await asyncio.wait(tasks, timeout=_CLOSE_S)
+    for task in stubborn:
+        _log.error("does_not_end", what=what, task=task.get_name(), after_s=_CLOSE_S)
+        task.cancel()
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.info("ended_with_error", what=what, error=f"{type(error).__name__}: {error}")
 
 
 def main(build: Callable[[], Service]) -> None:
@@ -281,6 +293,6 @@ async def _before_stop(work: Coroutine[Any, Any, Any], stopped_by: "asyncio.Futu
         task.result()
         return True
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait({task}, timeout=_CLOSE_S)
     stopped_by.result()
     return False
