@@ -67,12 +67,8 @@ class Stack:
         if name in self.contained:
             server = self.contained[name]
             server.kill()
-
-            def again() -> None:
-                server.start()
-                self.until_ready()
-
-            return again
+            server.start()  # as an orchestrator of containers would
+            return self.until_ready
         before = self.child(name)
         assert before.pid is not None, f"{name} does not run: {before}"
         os.kill(before.pid, signal.SIGKILL)
