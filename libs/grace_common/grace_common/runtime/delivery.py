@@ -140,7 +140,7 @@ class Delivery(ConsumerRebalanceListener):
             worker = self._workers.get(partition)
             if worker is None or worker.done():
                 self._workers[partition] = asyncio.create_task(self._work(partition, queue))
-            if queue.qsize() > _PAUSE_ABOVE:
+            if queue.qsize() > _PAUSE_ABOVE and partition in self._subscriber.consumer.assignment():
                 self._subscriber.consumer.pause(partition)
 
     async def _work(self, partition: TopicPartition, queue: "asyncio.Queue[Record]") -> None:

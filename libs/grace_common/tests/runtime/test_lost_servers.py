@@ -124,6 +124,15 @@ async def ready(one: Service) -> None:
     await readiness(one, lambda found: not any(found.values()))
 
 
+async def sent(one: Service) -> None:
+    """Wait until nothing is left to be sent."""
+    async with asyncio.timeout(60):
+        while True:
+            if not await one.outbox.backlog():
+                return
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("outside", [False, True], ids=["inside", "outside"])
 async def test_a_database_that_dies_in_mid_work_is_waited_for(own: Deployment, outside: bool) -> None:
     ports, facts = Ports(), requests(20)
@@ -160,9 +169,7 @@ async def test_a_broker_that_dies_is_waited_for_and_gets_what_was_stated_meanwhi
         async with answers(own) as answered:
             await own.send("gateway", *facts)
             found = await answered(facts)
-        async with asyncio.timeout(60):
-            while await one.outbox.backlog():
-                await asyncio.sleep(0.05)
+        await sent(one)
 
     assert {len(ids) for ids in found.values()} == {1}
     assert await effects(own, facts) == len(facts)
