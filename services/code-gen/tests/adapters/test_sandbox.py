@@ -40,7 +40,7 @@ async def steps_of(sandbox: Sandbox, code: str, tests: str) -> list[tuple[str, s
     ]
 
 
-def descendants() -> set[int]:
+def every_descendant() -> set[int]:
     """Return all processes below this one: whatever a sandbox has running."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
@@ -57,6 +57,20 @@ def descendants() -> set[int]:
         found.update(below)
         left.extend(below)
     return found
+
+
+SERVERS: set[int] = set()  # descendants that were there before the test: a database and a broker of the whole session
+
+
+@pytest.fixture(autouse=True)
+def servers() -> None:
+    SERVERS.clear()
+    SERVERS.update(every_descendant())
+
+
+def descendants() -> set[int]:
+    """Return the processes that the test itself has started and that are still there."""
+    return every_descendant() - SERVERS
 
 
 def exists_on_host(path: str) -> bool:
