@@ -4,6 +4,7 @@ A single record carries `grace-seal`, an Ed25519 signature over the DSSE pre-aut
 `PAE("application/cloudevents+json;topic=<topic>;key=<key in hex>", value)`.
 Records sent together share one signature: it covers the RFC 6962 root over their encodings, and each record carries
 its inclusion path in `grace-seal-path` (u32 index, u32 size, then the hashes); who checked a root once only hashes.
+Index and size are not signed themselves: they say how to climb, and whatever climbs to the signed root is in the batch.
 
 Sources: DSSE protocol 1.0 (PAE), RFC 8032 (Ed25519), RFC 9162 section 2.1 (tree and path).
 """
