@@ -14,8 +14,8 @@ structlog.configure(processors=[structlog.processors.add_log_level, _PLAIN])
 pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 
 # `kafka` and `postgres` are what most fixtures with a server are made from; the others bring servers of their own.
-# `evaluator` runs the sandbox and every analyser for real, which takes about as long.
-SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack", "evaluator"})
+# `sandbox` and `evaluator` run bubblewrap and every analyser for real, `llama` a model's server: that takes as long.
+SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack", "sandbox", "evaluator", "llama"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
