@@ -1,23 +1,25 @@
 """A provisioned cluster and database with a test CA: what tests of the runtime and of services need to run one.
 
-The fixture `deployment` lives as long as the test session.
+The fixture `deployment` is new for each test module: empty topics and a database of its own on the session's servers.
 """
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from confluent_kafka.admin import AdminClient
 from grace_common.contract import schemas
 from grace_common.contract.envelope import Context, Envelope, encode, first
 from grace_common.contract.events.base import Event
-from grace_common.contract.topics import SERVICES, Topic
+from grace_common.contract.topics import SERVICES, TOPICS, Topic
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
@@ -31,6 +33,9 @@ from pydantic import SecretStr
 
 from grace_cli.stack.provision import principals, provision_kafka, provision_postgres, service_url
 
+# One password a principal for the whole session: servers outlive modules, and a broker learns a new one with delay.
+PASSWORDS: Final = {principal: f"only-'\"for-tests-{principal}" for principal in principals()}
+
 
 @dataclass
 class Deployment:
@@ -39,7 +44,6 @@ class Deployment:
     kafka: Any
     postgres: Any
     folder: Path
-    passwords: dict[str, str]
     authority: Authority
     workloads: dict[str, Workload]
     database_name: str
@@ -50,8 +54,8 @@ class Deployment:
             "service": service,
             "kafka_bootstrap": self.kafka.bootstrap,
             "kafka_username": service,
-            "kafka_password": SecretStr(self.passwords[service]),
-            "database_url": SecretStr(service_url(admin, self.database_name, service, self.passwords[service])),
+            "kafka_password": SecretStr(PASSWORDS[service]),
+            "database_url": SecretStr(service_url(admin, self.database_name, service, PASSWORDS[service])),
             "identity_dir": self.folder / "identity" / service,
             "state_dir": self.folder,
             "publication_dir": self.folder,
@@ -126,16 +130,19 @@ async def running(service: Service) -> AsyncIterator[asyncio.Task[None]]:
             raise AssertionError(f"{service.settings.service} did not stop within 90 s of being told to")
 
 
-@pytest.fixture(scope="session")
-def deployment(kafka: Any, postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    return deploy(kafka, postgres, tmp_path_factory.mktemp("deployment"))
+@pytest.fixture(scope="module")
+def deployment(kafka: Any, postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    made = deploy(kafka, postgres, tmp_path_factory.mktemp("deployment"))
+    yield made
+    _empty(kafka)
 
 
 def deploy(kafka: Any, postgres: Any, folder: Path) -> Deployment:
     """Provision a broker and a database for all services, issue their identities, and migrate the runtime's tables."""
-    passwords = {principal: secrets.token_urlsafe(16) for principal in principals()}
-    provision_kafka(kafka.admin_config(), passwords)
-    asyncio.run(provision_postgres(postgres.url(), passwords))
+    provision_kafka(kafka.admin_config(), PASSWORDS)
+    database = f"deployment_{uuid4().hex}"
+    asyncio.run(_create_database(postgres.url(), database))
+    asyncio.run(provision_postgres(postgres.url(database), PASSWORDS))
     for path, content in schemas.event_files().items():
         (folder / "schemas" / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / "schemas" / path).write_bytes(content)
@@ -143,9 +150,22 @@ def deploy(kafka: Any, postgres: Any, folder: Path) -> Deployment:
     workloads = {service: authority.issue(f"service/{service}") for service in SERVICES}
     for service, workload in workloads.items():
         write(workload, folder / "identity" / service)
-    made = Deployment(kafka, postgres, folder, passwords, authority, workloads, "grace")
+    made = Deployment(kafka, postgres, folder, authority, workloads, database)
     asyncio.run(_certify(made))
     return made
+
+
+async def _create_database(url: str, name: str) -> None:
+    admin = await asyncpg.connect(url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+
+
+def _empty(kafka: Any) -> None:
+    """Delete every topic, so that the next module's services meet no record sealed by keys they cannot know."""
+    admin = AdminClient(kafka.admin_config() | {"log_level": 0})
+    for deleted in admin.delete_topics([topic.name for topic in TOPICS], operation_timeout=60).values():
+        deleted.result(60)
 
 
 async def _admitted(deployment: Deployment) -> None:

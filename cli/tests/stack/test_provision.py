@@ -8,7 +8,6 @@ from grace_cli.errors import CliError, Exit
 from grace_cli.stack.kafka import ClientConfig
 from grace_cli.stack.provision import (
     access_rules,
-    principals,
     provision_kafka,
     provision_postgres,
     scram_verifier,
@@ -16,6 +15,7 @@ from grace_cli.stack.provision import (
     target_database,
     topic_config,
 )
+from grace_cli.testing.deployment import PASSWORDS, Deployment
 from grace_cli.testing.stack import Kafka, Postgres
 from grace_common.contract.topics import (
     CODE_GEN,
@@ -24,18 +24,14 @@ from grace_common.contract.topics import (
     IDENTITY,
     INTAKE,
     OUTSIDE,
-    SERVICES,
     TASK,
     TOPICS,
     Topic,
 )
 
-KAFKA_PASSWORDS = {name: f"kafka-{name}" for name in principals()}
-DATABASE_PASSWORDS = {name: f"database-'\"{name}" for name in SERVICES}
-
 
 def as_principal(kafka: Kafka, name: str) -> ClientConfig:
-    return kafka.admin_config() | {"sasl.username": name, "sasl.password": KAFKA_PASSWORDS[name], "log_level": 0}
+    return kafka.admin_config() | {"sasl.username": name, "sasl.password": PASSWORDS[name], "log_level": 0}
 
 
 def write(kafka: Kafka, name: str, topic: str) -> KafkaError | None:
@@ -66,8 +62,8 @@ def read(kafka: Kafka, name: str, topic: str, group: str) -> bytes | KafkaError:
 
 
 @pytest.fixture(scope="module")
-def provisioned(kafka: Kafka) -> Kafka:
-    provision_kafka(kafka.admin_config(), KAFKA_PASSWORDS)
+def provisioned(deployment: Deployment) -> Kafka:
+    kafka: Kafka = deployment.kafka
     return kafka
 
 
@@ -118,7 +114,7 @@ def test_nobody_makes_a_topic_by_writing_it(provisioned: Kafka) -> None:
 
 
 def test_provisioning_again_changes_nothing(provisioned: Kafka) -> None:
-    assert provision_kafka(provisioned.admin_config(), KAFKA_PASSWORDS) == []
+    assert provision_kafka(provisioned.admin_config(), PASSWORDS) == []
 
 
 def test_a_right_that_the_table_took_away_is_withdrawn(kafka: Kafka) -> None:
@@ -153,10 +149,10 @@ def test_a_cluster_that_is_not_there_is_named(unused_tcp_port: int) -> None:
 
 async def test_a_service_owns_its_schema_and_sees_no_other(postgres: Postgres) -> None:
     for _ in range(2):  # the second run changes nothing
-        await provision_postgres(postgres.url(), DATABASE_PASSWORDS)
+        await provision_postgres(postgres.url(), PASSWORDS)
 
     def url(service: str) -> str:
-        return service_url(postgres.url(), "grace", service, DATABASE_PASSWORDS[service])
+        return service_url(postgres.url(), "grace", service, PASSWORDS[service])
 
     code_gen = await asyncpg.connect(url(CODE_GEN))
     consensus = await asyncpg.connect(url(CONSENSUS))
