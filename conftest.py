@@ -16,25 +16,29 @@ pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 # `kafka` and `postgres` are what most fixtures with a server are made from; the others bring servers of their own.
 # `sandbox` and `evaluator` run bubblewrap and every analyser for real, `llama` a model's server: that takes as long.
 SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack", "sandbox", "evaluator", "llama"})
+GROUPS = ("grace", "sandbox")
 
 
-# What may not run beside its like: tests of the one running Grace, and those of the sandbox, whose uids are counted.
-TOGETHER = (("grace", {"grace", "stack"}), ("sandbox", {"sandbox", "evaluator"}))
+def group_of(item: pytest.Item) -> str:
+    """Return what runs on one worker: the tests of the one running Grace, those of the sandbox, else a file.
+
+    The sandbox's processes are counted by uid, so two of its tests at once would count each other's.
+    """
+    if item.nodeid.startswith("tests/e2e/"):
+        return GROUPS[0]
+    if {"sandbox", "evaluator"} & set(getattr(item, "fixturenames", ())):
+        return GROUPS[1]
+    return item.nodeid.partition("::")[0]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone; group for `-n`.
 
-    A worker takes a whole file, so that a module's deployment is made once; the longest groups begin first.
+    The longest groups begin first.
     """
-    order = {name: place for place, (name, _) in enumerate(TOGETHER)}
-
-    def group(item: pytest.Item) -> str:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        return next((name for name, needed in TOGETHER if needed & fixtures), item.nodeid.partition("::")[0])
-
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: order.get(group(item), len(order)))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    order = {name: place for place, name in enumerate(GROUPS)}
+    items.sort(key=lambda item: order.get(group_of(item), len(order)))

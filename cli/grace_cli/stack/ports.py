@@ -1,15 +1,19 @@
 """TCP ports on the loopback interface."""
 
 import json
+import random
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from grace_cli.errors import CliError, Exit
 from grace_cli.stack.home import write_whole
 
 LOOPBACK: Final = "127.0.0.1"
+RANGE: Final = range(20_000, 32_000)
+_claims: Final[dict[int, socket.socket]] = {}
 
 
 def is_free(port: int) -> bool:
@@ -25,15 +29,29 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: Iterable[int] = ()) -> int:
-    """Return the first free port of those preferred, or else any free one."""
-    for port in preferred:
-        if is_free(port):
+    """Return the first free port of those preferred, or else any free one; it is this process's until it ends.
+
+    A server takes a while to listen, and another Grace that starts meanwhile must not choose the same port. Ports are
+    chosen below the range from which the kernel takes those of outgoing connections, which may come in between too.
+    """
+    for port in (*preferred, *random.sample(RANGE, len(RANGE))):
+        if is_free(port) and _set_aside(port):
             return port
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind((LOOPBACK, 0))
-        port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        return port
+    raise CliError("no port is free on the loopback interface", "end what listens there", Exit.NOT_READY)
+
+
+def _set_aside(port: int) -> bool:
+    """Claim a port among Graces, by a name in the kernel that vanishes with this process."""
+    if port in _claims:
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0grace-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims[port] = claim
+    return True
 
 
 class Ports:

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -77,6 +78,19 @@ def test_a_taken_port_is_left_alone_and_the_other_one_is_told_and_remembered(tmp
         assert told == [f"port {default} is taken: gateway listens on {first}"]
         assert Ports(tmp_path / "ports.json", told.append).take("gateway", default) == first
     assert free_port([default]) == default
+
+
+def test_a_port_that_another_grace_has_chosen_and_not_opened_yet_is_left_to_it() -> None:
+    choose = "from grace_cli.stack.ports import free_port; print(free_port(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", choose], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        chosen = int(other.stdout.readline())
+        assert is_free(chosen)
+        assert free_port([chosen]) != chosen
+        other.communicate("\n")
+    assert free_port([chosen]) == chosen
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"gateway": "soon"}'])
