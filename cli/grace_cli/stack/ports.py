@@ -35,7 +35,7 @@ def free_port(preferred: Iterable[int] = ()) -> int:
     chosen below the range from which the kernel takes those of outgoing connections, which may come in between too.
     """
     for port in (*preferred, *random.sample(RANGE, len(RANGE))):
-        if is_free(port) and _set_aside(port):
+        if port and is_free(port) and _set_aside(port):
             return port
     raise CliError("no port is free on the loopback interface", "end what listens there", Exit.NOT_READY)
 
