@@ -17,6 +17,7 @@ from grace_common.contract.events.candidate import (
     CandidateGenerated,
     CandidatesGenerated,
     EvaluationCompleted,
+    EvaluationFailed,
     GenerationFailed,
     Row,
 )
@@ -94,11 +95,14 @@ async def stop(envelopes: Sequence[Envelope], ports: Ports) -> None:
             ports.running.end(envelope.event.task_id)
 
 
-@router.on(EvaluationRequested, emits=(EvaluationCompleted,), outside=True)
+@router.on(EvaluationRequested, emits=(EvaluationCompleted, EvaluationFailed), outside=True)
 async def examine(event: EvaluationRequested, ports: Ports) -> Sequence[Event]:
-    """Examine one piece of code as a candidate would be."""
-    specification = approach.examined(event.specification, event.code)
-    [report] = (await ports.workbench.evaluate(specification, [event.code])).reports
+    """Examine one piece of code as a candidate would be; what cannot be examined is answered with why."""
+    try:
+        specification = approach.examined(event.specification, event.code)
+        [report] = (await ports.workbench.evaluate(specification, [event.code])).reports
+    except Refused as error:
+        return [EvaluationFailed(evaluation_id=event.evaluation_id, reason=str(error))]
     stated = report.model_dump(mode="json")
     return [
         EvaluationCompleted(

@@ -29,6 +29,7 @@ from grace_common.contract.events.candidate import (
     CandidateGenerated,
     CandidatesGenerated,
     EvaluationCompleted,
+    EvaluationFailed,
     GenerationFailed,
 )
 from grace_common.contract.events.round import ApproachRequested, RoundOpened, TaskCancelled, TaskFailed
@@ -574,13 +575,38 @@ async def test_code_is_examined_on_request_by_its_own_definition() -> None:
     assert len(encode(enveloped(completed))) <= MAX_ENVELOPE_BYTES
 
 
-async def test_code_without_a_function_is_refused() -> None:
-    event = EvaluationRequested.example().model_copy(
-        update={"code": "print(1)", "specification": Requested(requirements="Print")}
+@pytest.mark.parametrize(
+    ("asked", "code", "reason"),
+    [
+        (Requested(requirements="Print"), "print(1)", "defines no function"),
+        (Requested(requirements="Print", language="cobol"), "DISPLAY 1", "these can: python"),
+        (Requested(requirements="Print", signature="def ("), "def f(): pass", "no Python function header"),
+    ],
+)
+async def test_what_cannot_be_examined_is_answered_with_why(asked: Requested, code: str, reason: str) -> None:
+    event = EvaluationRequested(evaluation_id=TASK, requester="ada", specification=asked, code=code)
+
+    (failed,) = await examine(event, ports())
+
+    assert isinstance(failed, EvaluationFailed)
+    assert failed.evaluation_id == TASK
+    assert reason in failed.reason
+
+
+async def test_tests_that_only_the_sandbox_knows_to_be_too_many_are_answered_with_why() -> None:
+    workbench = Judges(fails=Refused("the tests have 61 asserts; at most 60 are run"))
+
+    (failed,) = await examine(EvaluationRequested.example(), ports(workbench=workbench))
+
+    assert failed == EvaluationFailed(
+        evaluation_id=EvaluationRequested.example().evaluation_id,
+        reason="the tests have 61 asserts; at most 60 are run",
     )
 
-    with pytest.raises(Refused, match="defines no function"):
-        await examine(event, ports())
+
+async def test_an_evaluation_waits_for_a_missing_sandbox_as_a_round_does() -> None:
+    with pytest.raises(Unready):
+        await examine(EvaluationRequested.example(), ports(workbench=Judges(fails=Unready("bubblewrap is missing"))))
 
 
 def test_only_so_many_endings_are_remembered() -> None:

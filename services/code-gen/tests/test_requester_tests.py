@@ -27,7 +27,12 @@ def test_tests_without_an_assert_are_one_step() -> None:
 
 @pytest.mark.parametrize(
     ("tests", "message"),
-    [("assert (", r"no Python \(line 1\)"), ("assert f()\n" * 61, "61 asserts; at most 60"), ("\0", "no Python")],
+    [
+        ("assert (", r"no Python \(line 1\)"),
+        ("assert f()\n" * 61, "61 asserts; at most 60"),
+        ("\0", "no Python"),
+        ("assert " + "+".join("1" * 500), "nested deeper than 200 levels"),
+    ],
 )
 def test_tests_that_cannot_be_run_are_refused(tests: str, message: str) -> None:
     with pytest.raises(Refused, match=message):

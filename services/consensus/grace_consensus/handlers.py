@@ -25,6 +25,7 @@ _PASSES: Final = 0  # the output class of a test that passes, see `contract.even
 _SYNTHESIS: Final = "synthesis"  # the generator that builds programs from the examples; its cost counts bits
 _LEAST_PRIOR_BITS: Final = 60  # beyond it a prior is as good as none, and must not underflow to zero
 _SHOWN_REJECTIONS: Final = 3
+_LONGEST_REASON: Final = 1_000  # a tie names all its options: the answer must fit an envelope as the request did
 
 
 @router.on(CandidatesGenerated, emits=(DecisionReached,))
@@ -72,7 +73,7 @@ async def count(event: DecisionRequested, ports: None) -> list[OptionsDecided]:
                 Dissent(members=each.voters, weight=weights[each.option], differs=f"chose {each.option}")
                 for each in lost
             ),
-            reasons=decision.reasons,
+            reasons=tuple(reason[:_LONGEST_REASON] for reason in decision.reasons),
         )
     ]
 

@@ -3,10 +3,12 @@
 from uuid import UUID
 
 import pytest
+from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, encode
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.candidate import CandidatesGenerated, Probe, Row
 from grace_common.contract.events.decision import DecisionReached, OptionsDecided
 from grace_common.contract.events.task import Ballot, DecisionRequested, PastItem
+from grace_common.testing.events import enveloped
 from grace_consensus.handlers import count, decide, router
 
 TASK = UUID("019ac000-0000-7000-8000-000000000001")
@@ -167,6 +169,19 @@ async def test_an_exact_tie_abstains_and_says_so() -> None:
     assert (decision.verdict, decision.option) == ("abstained", None)
     assert "the options a, b are exactly tied" in decision.reasons
     assert len(decision.dissent) == 2
+
+
+async def test_the_answer_to_the_largest_request_fits_an_envelope() -> None:
+    options = ("a", *(f"{number:02}".ljust(200, "o") for number in range(49)))
+    choices = (*options, *("a" for _ in range(88)))
+    ballots = tuple(Ballot(voter=f"{at:03}".ljust(150, "v"), choice=choice) for at, choice in enumerate(choices))
+    event = DecisionRequested(decision_id=TASK, requester="ada", question="Which?", options=options, ballots=ballots)
+
+    decision = await counted(event)
+
+    assert 0.9 * MAX_ENVELOPE_BYTES < len(encode(enveloped(event))) <= MAX_ENVELOPE_BYTES
+    assert len(encode(enveloped(decision))) <= MAX_ENVELOPE_BYTES
+    assert len(decision.dissent) == 49
 
 
 async def test_a_ballot_for_an_unknown_option_is_refused() -> None:

@@ -14,6 +14,7 @@ from grace_gateway.handlers.intake import Intake
 
 ID = "019ac000-0000-7000-8000-0000000000dd"
 GOOD = {"requirements": "Double a number"}
+VOTE: dict[str, Any] = {"question": "Which?", "options": ["a", "b"], "ballots": [{"voter": "v", "choice": "a"}]}
 
 
 def event(type_: str = "grace.task-submitted.v1", data: Any = GOOD, **changes: Any) -> dict[str, Any]:
@@ -52,11 +53,10 @@ async def test_the_whole_event_as_its_schema_has_it_is_taken_too(gateway: Any) -
 
 async def test_evaluations_and_decisions_are_taken_in(gateway: Any) -> None:
     evaluation = {"specification": GOOD, "code": "def double(n): return 2 * n"}
-    decision = {"question": "Which?", "options": ["a", "b"], "ballots": [{"voter": "v", "choice": "a"}]}
     await take(
         gateway,
         record(event("grace.evaluation-requested.v1", evaluation, id=ID[:-1] + "1")),
-        record(event("grace.decision-requested.v1", decision, id=ID[:-1] + "2")),
+        record(event("grace.decision-requested.v1", VOTE, id=ID[:-1] + "2")),
     )
 
     assert len(gateway.journal.events(EvaluationRequested) + gateway.journal.events(DecisionRequested)) == 2
@@ -92,6 +92,15 @@ async def test_an_id_used_again_for_something_else_is_refused(gateway: Any) -> N
         (event(data={**GOOD, "colour": "red"}), "refused", "colour"),
         (event(data={**GOOD, "requester": "ada"}), "refused", "requester must be 'build-farm'"),
         (event(data={**GOOD, "language": "cobol"}), "refused", "these can: python"),
+        (event(data={**GOOD, "requirements": 7}), "refused", "requirements"),
+        (event(data={**GOOD, "tests": "assert ("}), "refused", "the tests are no Python"),
+        (
+            event("grace.evaluation-requested.v1", {"specification": GOOD, "code": "x"}),
+            "refused",
+            "defines no function",
+        ),
+        (event("grace.decision-requested.v1", {**VOTE, "ballots": VOTE["ballots"] * 2}), "refused", "one ballot"),
+        (event(data={"requirements": "nul\0l"}), "malformed", "NUL"),
         (event(data={"requirements": "x" * 50_000}), "malformed", "at most 49152"),
     ],
 )

@@ -81,6 +81,7 @@ def test_an_approval_is_waited_for_until_none_is_missing() -> None:
         ("task-failed", "failed"),
         ("task-cancelled", "cancelled"),
         ("evaluation-completed", "completed"),
+        ("evaluation-failed", "failed"),
         ("options-decided", "completed"),
     ],
 )

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+from grace_common.contract.events.candidate import EvaluationFailed
+from grace_common.contract.events.operation import RequestRefused
 from grace_common.contract.events.task import (
     DecisionRequested,
     EvaluationRequested,
@@ -16,6 +18,8 @@ from grace_common.contract.events.task import (
 
 OPERATION = UUID("019ac000-0000-7000-8000-0000000000aa")
 REFUSAL = UUID("019ac000-0000-7000-8000-0000000000bb")
+CODE = {"code": "def double(n):\n    return 2 * n\n"}
+DEEP = "assert " + "-" * 7_000 + "1"
 TASK = UUID("019ac000-0000-7000-8000-0000000000cc")
 
 
@@ -220,17 +224,54 @@ async def test_a_decision_is_asked_for_and_answered(gateway: Any, ada: httpx.Asy
         ("decisions", {"options": ["a", "a"], "ballots": [{"voter": "v", "choice": "a"}]}, "differ"),
         ("decisions", {"options": ["a", "b"], "ballots": [{"voter": "v", "choice": "c"}]}, "none of the options"),
         ("decisions", {"options": ["a"], "ballots": [{"voter": "v", "choice": "a"}]}, "options"),
+        ("decisions", {"options": ["a", ""], "ballots": [{"voter": "v", "choice": "a"}]}, "options.1"),
+        ("decisions", {"options": ["a", "b" * 201], "ballots": [{"voter": "v", "choice": "a"}]}, "options.1"),
+        ("decisions", {"options": ["a", "b"], "ballots": [{"voter": "v", "choice": "a"}] * 2}, "casts one ballot"),
         ("evaluations", {"specification": {"requirements": "x", "language": "rust"}, "code": "x"}, "these can: python"),
         ("evaluations", {"specification": {"requirements": "x"}, "code": ""}, "code"),
+        ("evaluations", {"specification": {"requirements": "x"}, "code": "print(1)"}, "defines no function"),
+        (
+            "evaluations",
+            {"specification": {"requirements": "x", "tests": "assert ("}, **CODE},
+            "the tests are no Python",
+        ),
+        ("evaluations", {"specification": {"requirements": "x", "tests": DEEP}, **CODE}, "the tests are no Python"),
+        (
+            "evaluations",
+            {"specification": {"requirements": "x", "signature": "f("}, **CODE},
+            "no Python function header",
+        ),
+        ("tasks", {"requirements": "x", "tests": "assert ("}, "the tests are no Python (line 1)"),
+        ("tasks", {"requirements": "x", "signature": "class A:"}, "no Python function header"),
     ],
 )
-async def test_what_cannot_be_decided_or_evaluated_is_refused(
-    ada: httpx.AsyncClient, path: str, body: dict[str, Any], says: str
+async def test_what_cannot_be_met_decided_or_evaluated_is_refused(
+    gateway: Any, ada: httpx.AsyncClient, path: str, body: dict[str, Any], says: str
 ) -> None:
     asked = {"question": "Which?", **body} if path == "decisions" else body
     answer = await ada.post(f"/api/{path}", json=asked)
 
     assert (answer.status_code, says in answer.json()["detail"]) == (422, True)
+    assert [type(envelope.event) for envelope in gateway.journal.stated] == [RequestRefused]
+
+
+@pytest.mark.parametrize("named", [{"entry_point": "double"}, {"signature": "def double(n: int) -> int:"}])
+async def test_code_is_evaluated_though_only_the_specification_names_its_function(
+    ada: httpx.AsyncClient, named: dict[str, str]
+) -> None:
+    asked = {"specification": {"requirements": "Double", **named}, "code": "double = lambda n: 2 * n"}
+
+    assert (await ada.post("/api/evaluations", json=asked)).status_code == 202
+
+
+async def test_an_evaluation_that_cannot_be_done_has_failed_and_says_why(gateway: Any, ada: httpx.AsyncClient) -> None:
+    asked = {"specification": {"requirements": "Double"}, **CODE}
+    id_ = (await ada.post("/api/evaluations", json=asked)).json()["id"]
+    gateway.happened(EvaluationFailed(evaluation_id=UUID(id_), reason="61 asserts"), service="code-gen")
+
+    later = (await ada.get(f"/api/evaluations/{id_}", headers={"Prefer": "wait=5"})).json()
+
+    assert (later["state"], later["result"], later["failure"]["reason"]) == ("failed", None, "61 asserts")
 
 
 async def test_the_inbox_shows_what_waits_for_approval_with_the_chosen_candidate(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from grace_common.contract.python_source import parsed
+
 from grace_code_gen.adapters.sandbox import Sandbox, SandboxSettings, Session
 from grace_code_gen.adapters.static_checks import StaticChecks, StaticEvidence
 from grace_code_gen.domain import probes
 from grace_code_gen.domain.candidate import ExecutionMatrix, Question, execution_matrix
-from grace_code_gen.domain.completion import parsed
 from grace_code_gen.domain.evidence import checks_of, heavy_probes, results_of
 from grace_code_gen.domain.quality import quality_score
 from grace_code_gen.domain.report import MAX_FINDINGS, EvaluationReport, Limits, ProbeResult, fitted

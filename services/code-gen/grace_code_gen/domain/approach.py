@@ -10,9 +10,8 @@ from typing import Final, Protocol
 
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.task import Specification as Requested
+from grace_common.contract.python_source import definitions, function_header, last_definition
 
-from grace_code_gen.domain import shape
-from grace_code_gen.domain.completion import parsed
 from grace_code_gen.domain.draft import Brief
 from grace_code_gen.domain.requester_tests import suite
 from grace_code_gen.domain.specification import Example, Specification, require_evaluable
@@ -134,7 +133,7 @@ def examined(requested: Requested, code: str) -> Specification:
     """
     require_evaluable(requested.language)
     stated = _function(requested.signature)
-    entry_point = requested.entry_point or (stated.name if stated else None) or _last_definition(code)
+    entry_point = requested.entry_point or (stated.name if stated else None) or last_definition(code)
     if entry_point is None:
         raise Refused("the code defines no function at its top level; name one as `entry_point`")
     return Specification(
@@ -195,14 +194,7 @@ def _require_consistent(examples: Sequence[Example], function: ast.FunctionDef |
 
 def _function(signature: str | None) -> ast.FunctionDef | None:
     """Return the header's syntax tree; Refused when it is none."""
-    if signature is None:
-        return None
-    shape.parameters(signature)
-    header = signature.strip().removesuffix("...").rstrip()
-    body = parsed((header if header.endswith(":") else header + ":") + "\n    pass").body
-    if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or body[0].decorator_list:
-        raise Refused(f"the signature must be one `def name(…):` line, without decorator or async: {signature!r:.200}")
-    return body[0]
+    return None if signature is None else function_header(signature)
 
 
 def _takes(function: ast.FunctionDef, count: int) -> bool:
@@ -221,23 +213,9 @@ def _names(count: int) -> list[str]:
     return ["value"] if count == 1 else [f"value_{number}" for number in range(1, count + 1)]
 
 
-def _definitions(code: str) -> list[ast.FunctionDef]:
-    try:
-        body = parsed(code).body
-    except SyntaxError:
-        return []
-    return [node for node in body if isinstance(node, ast.FunctionDef)]
-
-
-def _last_definition(code: str) -> str | None:
-    """Return the name of the last function at the top level; of code that does not parse, what reads like one."""
-    names = [node.name for node in _definitions(code)] or re.findall(r"^def\s+([A-Za-z_]\w*)", code, re.MULTILINE)
-    return names[-1] if names and _NAME.fullmatch(names[-1]) else None
-
-
 def _header(code: str, entry_point: str) -> str | None:
     """Return the header by which the code defines the function, None when it defines none."""
-    for node in _definitions(code):
+    for node in definitions(code):
         if node.name == entry_point:
             bare = ast.FunctionDef(node.name, node.args, [ast.Pass()], [], node.returns)
             return ast.unparse(ast.fix_missing_locations(bare)).partition("\n")[0]

@@ -6,9 +6,10 @@ the imports, constants, classes and functions it reaches. Calls, asserts and pri
 
 import ast
 import re
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Final
+
+from grace_common.contract.python_source import parsed
 
 MAX_COMPLETION: Final = 64_000  # characters looked at; no function worth delivering is longer
 _FENCE: Final = re.compile(r"^```[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
@@ -50,16 +51,6 @@ def _longest_module(segment: str, entry_point: str) -> ast.Module | None:
             continue
         return module if any(_defines(node, entry_point) for node in module.body) else None
     return None
-
-
-def parsed(code: str) -> ast.Module:
-    """Return the syntax tree; SyntaxError for whatever is no Python, however it offends the parser."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # an invalid escape in a model's text is not our news
-            return ast.parse(code)
-    except (ValueError, RecursionError, MemoryError) as problem:
-        raise SyntaxError(str(problem)) from problem
 
 
 def _defines(node: ast.stmt, name: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from grace_common.contract.errors import Refused
+from grace_common.contract.python_source import require_tests
 
 MAX_STEPS: Final = 60
 STEP: Final = "__grace_step__"  # with STEP(n): assert …   (the sandbox's runner gives the name its meaning)
@@ -29,13 +30,8 @@ def suite(tests: str) -> Suite:
 
     A text without a single assert is one step: it passes when it runs to its end without an exception.
     """
-    try:
-        module = ast.parse(tests)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
-        where = f" (line {problem.lineno})" if isinstance(problem, SyntaxError) else ""
-        raise Refused(f"the tests are no Python{where}: {problem}") from problem
     wrap = _WrapAsserts()
-    module = wrap.visit(module)
+    module = wrap.visit(require_tests(tests))
     module.body.extend(_calls(module.body))
     labels = wrap.labels
     if not labels:

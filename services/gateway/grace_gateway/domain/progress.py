@@ -38,6 +38,7 @@ _ENDS: Final[Mapping[str, str]] = {
     "task-failed": "failed",
     "task-cancelled": "cancelled",
     "evaluation-completed": "completed",
+    "evaluation-failed": "failed",
     "options-decided": "completed",
 }
 

@@ -18,9 +18,10 @@ from grace_common.contract.events.task import (
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from grace_gateway.domain.refusals import Unprocessable
-from grace_gateway.domain.task_rules import check_ballots, check_language
+from grace_gateway.domain.task_rules import check_ballots, check_evaluation, check_specification
 
 Via = Literal["http", "kafka"]
+Option = Annotated[str, Field(min_length=1, max_length=200)]  # as long as a ballot's choice may be
 
 
 class Body(BaseModel):
@@ -64,7 +65,7 @@ class TaskRequest(Specification):
     deadline_s: Annotated[int, Field(ge=10, le=604_800, strict=True)] = 86_400
 
     def event(self, id: UUID, requester: str, via: Via) -> Event:
-        check_language(self.language)
+        check_specification(self)
         # Validated already, as a part of this very object.
         specification = Specification.model_construct(
             **{name: getattr(self, name) for name in Specification.model_fields}
@@ -89,7 +90,7 @@ class EvaluationRequest(Body):
     code: Annotated[str, Field(min_length=1, max_length=16_000)]
 
     def event(self, id: UUID, requester: str, via: Via) -> Event:
-        check_language(self.specification.language)
+        check_evaluation(self.specification, self.code)
         return EvaluationRequested(
             evaluation_id=id, requester=requester, specification=self.specification, code=self.code
         )
@@ -101,13 +102,13 @@ class DecisionRequest(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [_DECISION]})
 
     question: Prose
-    options: Annotated[tuple[str, ...], Field(min_length=2, max_length=50)]
+    options: Annotated[tuple[Option, ...], Field(min_length=2, max_length=50)]
     ballots: Annotated[tuple[Ballot, ...], Field(min_length=1, max_length=200)]
     history: Annotated[tuple[PastItem, ...], Field(max_length=200)] = ()
     minimum_confidence: Share = 0.5
 
     def event(self, id: UUID, requester: str, via: Via) -> Event:
-        check_ballots(self.options, [ballot.choice for ballot in self.ballots])
+        check_ballots(self.options, self.ballots)
         return DecisionRequested(
             decision_id=id,
             requester=requester,

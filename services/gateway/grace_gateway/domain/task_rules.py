@@ -6,6 +6,10 @@ The orchestrator decides; it applies the same rules to its own state. What is re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from grace_common.contract.errors import Refused
+from grace_common.contract.events.task import Ballot, Specification
+from grace_common.contract.python_source import function_header, last_definition, require_tests
+
 from grace_gateway.domain.progress import TERMINAL
 from grace_gateway.domain.refusals import Conflicting, Forbidden, Unprocessable
 from grace_gateway.domain.roles import OPERATOR, Identity
@@ -19,11 +23,32 @@ def check_language(language: str) -> None:
         raise Unprocessable(f"language {language!r} cannot be evaluated yet; these can: {', '.join(LANGUAGES)}")
 
 
-def check_ballots(options: Sequence[str], choices: Sequence[str]) -> None:
-    """Raise Unprocessable for options that repeat, or a ballot for something that is no option."""
+def check_specification(specification: Specification) -> None:
+    """Raise Unprocessable for what no generator and no sandbox could go by: a language, a signature, tests."""
+    check_language(specification.language)
+    try:
+        if specification.signature is not None:
+            function_header(specification.signature)
+        if specification.tests:
+            require_tests(specification.tests)
+    except Refused as error:
+        raise Unprocessable(str(error)) from error
+
+
+def check_evaluation(specification: Specification, code: str) -> None:
+    """Raise Unprocessable for an evaluation that names no function, besides what every specification must be."""
+    check_specification(specification)
+    if specification.entry_point is None and specification.signature is None and last_definition(code) is None:
+        raise Unprocessable("the code defines no function at its top level; name one as `entry_point`")
+
+
+def check_ballots(options: Sequence[str], ballots: Sequence[Ballot]) -> None:
+    """Raise Unprocessable for options or voters that repeat, or a ballot for something that is no option."""
     if len(set(options)) != len(options):
         raise Unprocessable("options must differ from one another")
-    strangers = sorted(set(choices) - set(options))
+    if len({ballot.voter for ballot in ballots}) != len(ballots):
+        raise Unprocessable("a voter casts one ballot, and one of them cast several")
+    strangers = sorted({ballot.choice for ballot in ballots} - set(options))
     if strangers:
         raise Unprocessable(f"a ballot is for {strangers[0][:100]!r}, which is none of the options")
 

@@ -39,6 +39,7 @@ router: EventRouter[Ports] = EventRouter("gateway")
     candidate.CandidatesGenerated,
     candidate.GenerationFailed,
     candidate.EvaluationCompleted,
+    candidate.EvaluationFailed,
     decision.DecisionReached,
     decision.OptionsDecided,
 )

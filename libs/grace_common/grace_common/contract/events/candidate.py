@@ -214,3 +214,21 @@ class EvaluationCompleted(Event):
         return cls(
             evaluation_id=_TASK, quality_score=0.9, passed=3, failed=0, report_sha256="02" * 32, report={"checks": []}
         )
+
+
+class EvaluationFailed(Event):
+    """What `EvaluationRequested` asks for cannot be done, and what would help: the other answer to it."""
+
+    TYPE: ClassVar = "grace.evaluation-failed.v1"
+    TOPIC: ClassVar = topics.CANDIDATE
+
+    evaluation_id: UUID
+    reason: str
+
+    @property
+    def partition_key(self) -> str:
+        return str(self.evaluation_id)
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(evaluation_id=_TASK, reason="the tests have 61 asserts; at most 60 are run")
