@@ -1,6 +1,17 @@
-"""Following `grace.identity.v1` from its beginning, so that every seal can be checked."""
+"""Following `grace.identity.v1` from its beginning, so that every seal can be checked, and revocations in time.
+
+A revoked key must be refused by everybody within a second, so knowing a topic "lately" is not enough: the follower
+remembers the moment as of which it knows everything that stands there, and a record is checked only while that moment
+is at most MOST_LAG_S ago. The moment comes before the question for the topic's end, so a slow answer, a lost broker or
+a process that was held makes it older than it is and never younger. Records pay one look at the clock, no request.
+"""
 
 import asyncio
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,6 +24,8 @@ from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.producer import connection
 from grace_common.runtime.settings import Settings
 
+MOST_LAG_S: Final = 0.5
+_ASK_EVERY_S: Final = 0.2  # so that a record hardly ever waits
 _log = structlog.get_logger(__name__)
 _PARTITION = TopicPartition(topics.IDENTITY.name, 0)
 
@@ -20,13 +33,19 @@ _PARTITION = TopicPartition(topics.IDENTITY.name, 0)
 class IdentityFollower:
     """Keeps a directory of certified keys up to date; reads without a consumer group, always from the beginning."""
 
-    def __init__(self, settings: Settings, directory: Directory) -> None:
+    def __init__(self, settings: Settings, directory: Directory, seconds: Callable[[], float] = monotonic) -> None:
         self._settings = settings
         self.directory = directory
-        self._position = 0
+        self._seconds = seconds
+        self._known_as_of = -math.inf
         self._moved = asyncio.Condition()
+        self._asked = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
-        self._connected = asyncio.Event()
+
+    @property
+    def lags(self) -> bool:
+        """Whether a certificate or a revocation of more than MOST_LAG_S ago may still be unknown here."""
+        return self._seconds() - self._known_as_of > MOST_LAG_S
 
     async def run(self) -> None:
         """Follow until cancelled; after an outage of the broker the topic is read again from its beginning."""
@@ -36,14 +55,14 @@ class IdentityFollower:
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 isolation_level="read_committed",
-                fetch_max_wait_ms=200,
+                fetch_max_wait_ms=10,  # a longer wait would hold up the question for the topic's end behind it
             )
             try:
                 await consumer.start()
                 consumer.assign([_PARTITION])
+                consumer.pause(_PARTITION)
                 await consumer.seek_to_beginning(_PARTITION)
                 self._consumer = consumer
-                self._connected.set()
                 await self._follow(consumer)
             except (KafkaError, OSError) as error:
                 if not is_outage(error):
@@ -51,18 +70,15 @@ class IdentityFollower:
                 _log.warning("identity_waits", missing=describe_outage(error))
                 await asyncio.sleep(1)
             finally:
-                self._connected.clear()
                 self._consumer = None
                 await consumer.stop()
 
     async def catch_up(self) -> None:
-        """Return when everything that stands on the topic now has been learned."""
-        await self._connected.wait()
-        if self._consumer is None:
-            raise KafkaConnectionError("the broker was lost while catching up")
-        end = (await self._consumer.end_offsets([_PARTITION]))[_PARTITION]
+        """Return when everything that stands on the topic now has been learned; a lost broker is waited for."""
+        since = self._seconds()
+        self._asked.set()
         async with self._moved:
-            await self._moved.wait_for(lambda: self._position >= end)
+            await self._moved.wait_for(lambda: self._known_as_of >= since)
 
     async def reach(self) -> None:
         """Return when the broker has answered; raise KafkaError while it is lost."""
@@ -72,14 +88,28 @@ class IdentityFollower:
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         while True:
-            batches = await consumer.getmany(_PARTITION, timeout_ms=200)
-            for record in batches.get(_PARTITION, []):
+            self._asked.clear()
+            since = self._seconds()
+            end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
+            if end < await consumer.position(_PARTITION):
+                await consumer.seek_to_beginning(_PARTITION)  # the topic was made anew
+            if await consumer.position(_PARTITION) < end:
+                await self._learn(consumer, end)
+            async with self._moved:
+                self._known_as_of = since
+                self._moved.notify_all()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), _ASK_EVERY_S)
+
+    async def _learn(self, consumer: AIOKafkaConsumer, end: int) -> None:
+        """Learn everything before `end`; else the partition is paused, so that nothing is asked for in vain."""
+        consumer.resume(_PARTITION)
+        while await consumer.position(_PARTITION) < end:
+            for record in (await consumer.getmany(_PARTITION, timeout_ms=200)).get(_PARTITION, []):
                 if record.value is None:
                     continue  # a compaction marker: nobody deletes certificates, and none is forgotten here
                 try:
                     self.directory.learn(record.key or b"", record.value, dict(record.headers))
                 except Refused as error:
                     _log.warning("certificate_refused", offset=record.offset, reason=str(error))
-            async with self._moved:
-                self._position = await consumer.position(_PARTITION)
-                self._moved.notify_all()
+        consumer.pause(_PARTITION)

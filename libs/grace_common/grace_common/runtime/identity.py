@@ -5,7 +5,7 @@ arrive on the compacted topic `grace.identity.v1`, which every service follows f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -95,6 +95,11 @@ class Certified:
     not_after: datetime
     revoked_at: datetime | None
 
+    def withdrawn_as(self, known: "Certified") -> "Certified":
+        """Return this, revoked when what was known of the key before is: nobody takes a revocation back."""
+        times = [at for at in (self.revoked_at, known.revoked_at) if at is not None]
+        return replace(self, revoked_at=min(times, default=None))
+
 
 @dataclass
 class Directory:
@@ -124,7 +129,8 @@ class Directory:
         if sealer.signer.subject != f"service/{topics.CRYPTO_SIGNER}":
             raise WrongWriter(f"{sealer.signer.subject} may not state certificates")
         self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
-        self.keys[stated.key_id] = certified
+        known = self.keys.get(stated.key_id)
+        self.keys[stated.key_id] = certified if known is None else certified.withdrawn_as(known)
         waiting, self._waiting = self._waiting, []
         refused: Refused | None = None
         for record in waiting:

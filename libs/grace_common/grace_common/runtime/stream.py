@@ -241,6 +241,8 @@ class Gate:
         headers = {name: content or b"" for name, content in record.headers}
         topic, timestamp = by_name(record.topic), moment(record)
         directory = self._identities.directory
+        if self._identities.lags:
+            await self._identities.catch_up()  # else a key revoked meanwhile would pass
         try:
             signer = directory.verify(topic, key, value, headers, timestamp)
         except UnknownKey:
