@@ -78,7 +78,49 @@ def dechunked(body: bytes) -> bytes:
     return content
 
 
-class Keeper:
+class Launcher:
+    """Starts programs that say what they have to say into one log.
+
+    pids  of the processes started here that have not been waited for
+    """
+
+    def __init__(self, log: RotatingLog) -> None:
+        self.log = log
+        self.pids: set[int] = set()
+
+    async def run_once(self, command: Command) -> None:
+        """Run a command to its end: migrations, preparations.
+
+        raises  CliError with its last line when it fails; the whole is in the log
+        """
+        process = await self.spawn(command)
+        assert process.stdout is not None
+        last = b""
+        try:
+            while chunk := await process.stdout.read(65536):
+                self.log.write(chunk)
+                last = (last + chunk)[-2000:]
+            code = await process.wait()
+        finally:
+            kill_group(process.pid)  # also when this task is cancelled
+            self.pids.discard(process.pid)
+        if code != 0:
+            lines = last.decode(errors="replace").strip().splitlines()
+            raise CliError(f"{lines[-1] if lines else 'it said nothing'} (exit code {code}, see {self.log.path})")
+
+    async def spawn(self, command: Command) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *command.tethered(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            **command.popen_arguments(),
+        )
+        self.pids.add(process.pid)
+        return process
+
+
+class Keeper(Launcher):
     """One child: `keep` runs until `stop`.
 
     command   makes the command for the next start; may take long, may raise CliError, which is a failed start
@@ -96,9 +138,8 @@ class Keeper:
         backoff: Backoff,
         stop_s: float,
     ) -> None:
+        super().__init__(log)
         self.status = status
-        self.log = log
-        self.pids: set[int] = set()  # of the processes started here that have not been waited for
         self._board = board
         self._command = command
         self._check = check
@@ -138,31 +179,11 @@ class Keeper:
             task.cancel()
             await asyncio.wait((task,))
 
-    async def run_once(self, command: Command) -> None:
-        """Run a command of this child's to its end: migrations, preparations.
-
-        raises  CliError with its last line when it fails; the whole is in the log
-        """
-        process = await self._spawn(command)
-        assert process.stdout is not None
-        last = b""
-        try:
-            while chunk := await process.stdout.read(65536):
-                self.log.write(chunk)
-                last = (last + chunk)[-2000:]
-            code = await process.wait()
-        finally:
-            kill_group(process.pid)  # also when this task is cancelled
-            self.pids.discard(process.pid)
-        if code != 0:
-            lines = last.decode(errors="replace").strip().splitlines()
-            raise CliError(f"{lines[-1] if lines else 'it said nothing'} (exit code {code}, see {self.log.path})")
-
     async def _live_once(self) -> str:
         """Run the child from start to end; return how it ended."""
         try:
             command = await self._command()
-            process = await self._spawn(command)
+            process = await self.spawn(command)
         except (CliError, OSError) as error:
             return str(error)
         self.status.pid, self.status.started = process.pid, started_at(process.pid)
@@ -174,6 +195,7 @@ class Keeper:
         try:
             await asyncio.wait((watch, stop, end), return_when=asyncio.FIRST_COMPLETED)
             unhealthy = watch.done() and not end.done()
+            watch.cancel()  # what it would say of a child that is told to stop is no news
             if not end.done():
                 await self._end(process, command.stop_signal)
             code = await end
@@ -184,17 +206,6 @@ class Keeper:
             self.pids.discard(process.pid)
         self.status.last_exit, self.status.pid, self.status.started = code, None, None
         return f"it stopped being healthy: {watch.result()}" if unhealthy else ending(code)
-
-    async def _spawn(self, command: Command) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *command.tethered(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            **command.popen_arguments(),
-        )
-        self.pids.add(process.pid)
-        return process
 
     async def _pump(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None

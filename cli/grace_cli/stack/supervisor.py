@@ -26,11 +26,11 @@ from grace_common.contract.topics import GATEWAY, OUTSIDE
 from grace_cli.errors import CliError
 from grace_cli.stack.artifacts import ArtifactCache
 from grace_cli.stack.backoff import Backoff
-from grace_cli.stack.command import Command
+from grace_cli.stack.command import Command, base_environment
 from grace_cli.stack.credentials import Passwords, ensure_api_keys, passwords, write_env_file
 from grace_cli.stack.environment import Servers, extra_settings, service_environment
 from grace_cli.stack.home import Home, find_home
-from grace_cli.stack.keeper import Keeper, Unfit, http_check, log_of
+from grace_cli.stack.keeper import Keeper, Launcher, Unfit, http_check, log_of
 from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan
 from grace_cli.stack.ports import LOOPBACK, Ports, free_port
 from grace_cli.stack.progress import Silent
@@ -45,6 +45,8 @@ LEFTOVER_STOP_S: Final = 15.0
 REAP_EVERY_S: Final = 5.0
 RENEWAL_EVERY_S: Final = 600.0
 EXTERNAL_POLL_S: Final = 5.0
+MIGRATIONS: Final = (sys.executable, "-m", "grace_cli.stack.migrations")
+MIGRATING: Final = "migrating its tables"
 AT_ONCE: Final = max(2, os.cpu_count() or 2)  # migrations and preparations that run side by side
 
 
@@ -62,6 +64,9 @@ class Supervisor:
         self._failed = False
         self._database_ready = asyncio.Event()
         self._topics_ready = asyncio.Event()
+        self._migrator = Launcher(log_of(home.logs, "migrations"))
+        self._tried_together = asyncio.Event()
+        self._all_migrated = False  # of those that name a package
         self._migrated = {service.name: asyncio.Event() for service in plan.services}
         self._prepared = {step.name: asyncio.Event() for step in plan.preparations}
         self._slots = asyncio.Semaphore(AT_ONCE)
@@ -94,7 +99,8 @@ class Supervisor:
             for service in self._plan.services
         }
         background = [self._provision_topics(kafka), self._provision_database(postgres, known)]
-        background.append(self._reap([*server_keepers, *service_keepers.values()]))
+        background.append(self._migrate_together())
+        background.append(self._reap([*server_keepers, *service_keepers.values(), self._migrator]))
         background += [self._watch_existing("kafka", kafka.answers)] if kafka.command is None else []
         background += [self._watch_existing("postgres", postgres.answers)] if postgres.command is None else []
         for step in self._plan.preparations:
@@ -132,10 +138,13 @@ class Supervisor:
         keeper = keepers[service.name]
         self._board.change(keeper.status, State.WAITING, "for the database")
         await self._database_ready.wait()
-        if service.migrate:
+        if service.package:
+            self._board.change(keeper.status, State.PREPARING, MIGRATING)
+            await self._tried_together.wait()
+        if service.migrate and not (service.package and self._all_migrated):
             environment = self._environment(service.name, 0, servers, known[service.name])
             migration = partial(keeper.run_once, self._command(service.migrate, environment))
-            await self._insist(keeper, "migrating its tables", migration)
+            await self._insist(keeper, MIGRATING, migration)
         self._migrated[service.name].set()
         for step in self._plan.preparations:
             if service.name in step.before:
@@ -144,19 +153,32 @@ class Supervisor:
         self._board.change(keeper.status, State.WAITING, "for Kafka's topics")
         await self._topics_ready.wait()
 
+    async def _migrate_together(self) -> None:
+        """Migrate all services that name a package in one process; if that fails each does it alone, and says why."""
+        await self._database_ready.wait()
+        pairs = [f"{service.name}={service.package}" for service in self._plan.services if service.package]
+        environment = base_environment(self._environ) | {"GRACE_HOME": str(self._home.root)}
+        try:
+            if pairs:
+                await self._migrator.run_once(self._command((*MIGRATIONS, *pairs), environment))
+                self._all_migrated = True
+        except (CliError, OSError) as error:
+            self._say(f"migrating together: {error}; now one by one")
+        self._tried_together.set()
+
     async def _prepare(self, step: Preparation, keeper: Keeper, servers: Servers, known: Passwords) -> None:
-        """Run a preparation when its time has come, and again whenever its certificate is about to expire."""
+        """Run a preparation when its time has come, and again whenever one of its certificates is about to expire."""
         await self._migrated[step.service].wait()
-        if step.after:
-            await self._prepared[step.after].wait()
         command = self._command(step.run, self._environment(step.service, 0, servers, known))
+        fresh = False
         while True:
-            if step.certificate is None or not certificate_is_fresh(Path(step.certificate), datetime.now(UTC)):
+            if not fresh:
                 await self._insist(keeper, f"making the {step.name}", partial(keeper.run_once, command))
             self._prepared[step.name].set()
-            if step.certificate is None:
+            if not step.certificates:
                 return
             await asyncio.sleep(RENEWAL_EVERY_S)
+            fresh = all(certificate_is_fresh(Path(file), datetime.now(UTC)) for file in step.certificates)
 
     async def _provision_topics(self, kafka: Kafka) -> None:
         names = {name: passwords(self._home, name).kafka for name in principals()} if kafka.authenticates else None
@@ -247,8 +269,11 @@ class Supervisor:
     @staticmethod
     def _kafka_check(kafka: Kafka) -> Callable[[ChildStatus], Awaitable[None]]:
         async def check(child: ChildStatus) -> None:
-            answers = kafka.answers if child.state is State.STARTING else partial(kafka_listens, kafka)
-            if not await asyncio.to_thread(answers):
+            # A client that begins before the broker listens backs off, and would find it a second late.
+            there = await asyncio.to_thread(kafka_listens, kafka)
+            if there and child.state is State.STARTING:
+                there = await asyncio.to_thread(kafka.answers)
+            if not there:
                 raise Unfit("it does not answer")
 
         return check
@@ -299,12 +324,12 @@ class Supervisor:
         self._failed = True
         self._stopping.set()
 
-    async def _reap(self, keepers: Sequence[Keeper]) -> None:
+    async def _reap(self, launchers: Sequence[Launcher]) -> None:
         """Collect grandchildren that outlived their parents; the kernel gives them to this process (subreaper)."""
         before: set[int] = set()
         while True:
             await asyncio.sleep(REAP_EVERY_S)
-            own = {pid for keeper in keepers for pid in keeper.pids}
+            own = {pid for launcher in launchers for pid in launcher.pids}
             before = reap_adopted(own, before)
 
     def _say(self, line: str) -> None:

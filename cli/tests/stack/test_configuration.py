@@ -19,7 +19,7 @@ from grace_cli.stack.credentials import ensure_api_keys, passwords, read_env_fil
 from grace_cli.stack.environment import Servers, service_environment
 from grace_cli.stack.home import Home, find_home, write_secret
 from grace_cli.stack.lifecycle import check_space
-from grace_cli.stack.plan import AUTHORITY, Preparation, ServicePlan, StackPlan, certificates, installed_services
+from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan, identities, installed_services
 from grace_cli.stack.ports import Ports, free_port, is_free
 from grace_cli.stack.prerequisites import sandbox_advice
 from grace_cli.stack.progress import Bars, PlainLines, Silent, byte_progress, for_terminal
@@ -220,17 +220,18 @@ def test_without_authentication_no_kafka_password_is_told(home: Home) -> None:
 def test_every_service_of_the_topics_table_is_installed_and_has_its_certificate_made(home: Home) -> None:
     services = installed_services()
     assert {service.name for service in services} >= set(SERVICES)
-    steps = certificates(home, services)
-    assert [step.name for step in steps[:2]] == [AUTHORITY, "certificate of crypto-signer"]
-    assert {step.before[0] for step in steps[1:]} == {service.name for service in services}
-    assert all(step.service == "crypto-signer" for step in steps)
-    assert certificates(home, [service for service in services if service.name != "crypto-signer"]) == ()
+    (step,) = identities(home, services)
+    names = tuple(service.name for service in services)
+    assert (step.service, step.before) == ("crypto-signer", names)
+    assert step.run[-len(names) - 3 :] == ("init", *names, "--out-root", str(home.root / "identity"))
+    assert step.certificates == tuple(str(home.identity(name) / "cert.pem") for name in names)
+    assert identities(home, [service for service in services if service.name != "crypto-signer"]) == ()
 
 
 def test_a_plan_survives_its_file() -> None:
     plan = StackPlan(
-        (ServicePlan("gateway", ("python", "-m", "x"), ("python", "-m", "x", "migrate"), 8420),),
-        (Preparation("oath", ("true",), "gateway", ("gateway",), "", "cert.pem"),),
+        (ServicePlan("gateway", ("python", "-m", "x"), ("python", "-m", "x", "migrate"), 8420, "x"),),
+        (Preparation("oath", ("true",), "gateway", ("gateway",), ("cert.pem",)),),
     )
     assert StackPlan.from_json(plan.to_json()) == plan
 

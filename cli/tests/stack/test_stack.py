@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 from grace_cli.errors import CliError, Exit
+from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
 from grace_cli.stack.lifecycle import down, follow, living, purge, running_status, sentence, start_in_foreground, up
 from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan
@@ -22,13 +24,14 @@ FAKE = str(Path(__file__).with_name("fake_service.py"))
 PATIENCE_S = 120.0
 
 
-def service(folder: Path, name: str) -> ServicePlan:
+def service(folder: Path, name: str, package: str = "") -> ServicePlan:
     program = (sys.executable, FAKE)
-    return ServicePlan(name, (*program, "serve", str(folder / name)), (*program, "migrate", str(folder / name)))
+    migrate = (*program, "migrate", str(folder / name))
+    return ServicePlan(name, (*program, "serve", str(folder / name)), migrate, package=package)
 
 
 class Stack:
-    """A stack in a folder of the test's own, with two fake services and one preparation."""
+    """A stack in a folder of the test's own, with two fake services, one with real tables, and one preparation."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.folder = folder
@@ -36,7 +39,7 @@ class Stack:
         self.environ = dict(os.environ) | {"GRACE_HOME": str(folder / "home"), "GRACE_CACHE": str(cache)} | settings
         self.home = find_home(self.environ, folder)
         self.plan = StackPlan(
-            (service(folder, "gateway"), service(folder, "code-gen")),
+            (service(folder, "gateway", "grace_gateway"), service(folder, "code-gen")),
             (Preparation("oath", (sys.executable, FAKE, "issue", str(folder / "oath")), "gateway", ("code-gen",)),),
         )
 
@@ -78,8 +81,19 @@ def test_every_child_is_ready_after_its_migrations_and_preparations(stack: Stack
         ("gateway", State.READY),
         ("code-gen", State.READY),
     ]
-    assert (stack.folder / "gateway" / "migrated").exists()
+    assert (stack.folder / "code-gen" / "migrated").exists()
     assert (stack.folder / "oath").read_text() == "certificate"
+
+
+async def test_a_service_that_names_its_package_is_migrated_without_its_own_command(stack: Stack) -> None:
+    url = read_env_file(stack.home.credentials / "gateway.env")["GRACE_DATABASE_URL"]
+    connection = await asyncpg.connect(url)
+    try:
+        assert await connection.fetchval("SELECT count(*) FROM outbox") == 0
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "gateway_0001"
+    finally:
+        await connection.close()
+    assert not (stack.folder / "gateway" / "migrated").exists()
 
 
 def test_each_service_is_told_its_own_secrets_alone(stack: Stack) -> None:
@@ -186,7 +200,8 @@ def test_down_leaves_no_process_and_keeps_the_records(stack: Stack) -> None:
 
 def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
-    failing = ServicePlan("consensus", (sys.executable, FAKE, "serve", str(tmp_path)), (sys.executable, FAKE, "fail"))
+    program = (sys.executable, FAKE)
+    failing = ServicePlan("consensus", (*program, "serve", str(tmp_path)), (*program, "fail"), package="grace_absent")
     plan = StackPlan((failing,))
 
     def give_up(status: StackStatus) -> None:
@@ -198,6 +213,7 @@ def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: P
     try:
         with pytest.raises(CliError, match=r"consensus is preparing \(migrating its tables: the reason is this"):
             up(stack.home, stack.environ, Silent(), plan, PATIENCE_S, give_up)
+        assert "No module named 'grace_absent'" in (stack.home.logs / "supervisor.log").read_text()
     finally:
         down(stack.home)
         purge(stack.home)

@@ -1,4 +1,4 @@
-"""Run the crypto-signer; `init`, `issue SERVICE --out DIR`, `rotate` and `migrate` are commands of deployment."""
+"""Run the crypto-signer; `init`, `issue`, `rotate` and `migrate` are commands of deployment."""
 
 import sys
 

@@ -1,66 +1,104 @@
 """The commands of deployment: keys, certificates, epochs, tables. They need no broker, and load nothing that does."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from grace_common.contract.errors import GraceError, Refused
-from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.topics import SERVICES
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.outbox import Outbox
 
 from grace_crypto_signer.adapters import identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
-from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, stated
+from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
 from grace_crypto_signer.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_crypto_signer") / "migrations"))
-_USAGE: Final = "`init`, `issue SERVICE --out DIR`, `rotate`, `migrate`, or none to run the service"
+_USAGE: Final = (
+    "`init`, `init SERVICE... --out-root DIR`, `issue SERVICE --out DIR`, `rotate`, `migrate`, "
+    "or none to run the service"
+)
 
 
-async def init(settings: Settings) -> None:
-    """Make the signer's keys and the first epoch seed, unless they are there; needs migrated tables."""
-    made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, SystemClock())
-    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
-    database = _database(settings)
+async def init(settings: Settings, identities: Mapping[str, Path]) -> None:
+    """Make what is missing of the signer's keys, the first epoch seed and the services' identities.
+
+    identities  each service's folder; one whose key and certificate are there, stated and far from their end is left
+    raises      Refused for a service that Grace does not have; needs migrated tables
+    """
+    _known_services(identities)
+    clock = SystemClock()
+    made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, clock)
+    vault, database = _vault(settings), _database(settings)
     try:
-        first = await PostgresEpochs(database, kek).ensure_first()
+        first = await PostgresEpochs(database, vault.kek).ensure_first()
+        told = {True: "made", False: "present"}
+        print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
+        lacking = await _lacking(vault, database, identities)
+        if lacking:
+            await _issue(vault, database, lacking)
     finally:
         await database.close()
-    told = {True: "made", False: "present"}
-    print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
 
 
-async def issue(settings: Settings, service: str, folder: Path) -> CertificateIssued:
+async def issue(settings: Settings, service: str, folder: Path) -> None:
     """Give a service a new key and a certificate of 30 days, and state it on grace.identity.v1 through the outbox.
 
     raises  Refused for a service that Grace does not have
     """
-    if service not in SERVICES:
-        raise Refused(f"Grace has no service {service!r}; it has {', '.join(SERVICES)}")
-    vault, clock, database = _vault(settings), SystemClock(), _database(settings)
-    key, now, subject = Ed25519PrivateKey.generate(), clock.now(), f"service/{service}"
-    until = min(now + WORKLOAD_LIFE, vault.authority.certificate.not_valid_after_utc)
-    certificate = vault.authority.issue(subject, key.public_key(), serial=clock.new_id().int, now=now, until=until)
-    issued = stated(certificate, subject)
+    _known_services([service])
+    vault, database = _vault(settings), _database(settings)
     try:
-        # Stated first: a certificate whose key was lost harms nobody, a key without one would be refused by all.
-        async with database.transaction():
-            await PostgresCertificates(database).keep(issued)
-            await Outbox(database).add([identified(issued)])
+        await _issue(vault, database, {service: folder})
     finally:
         await database.close()
-    identity_files.write(folder, key, certificate, vault.authority.certificate)
-    print(f"certificate of {subject} until {until.isoformat(timespec='seconds')} in {folder}")
-    return issued
+
+
+async def _lacking(vault: Vault, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
+    """Return those identities that are absent, damaged, another's, not stated by this signer, or near their end."""
+    now = SystemClock().now()
+    facts = {fact.certificate: fact for fact in await PostgresCertificates(database).holding(now)}
+    lacking = {}
+    for service, folder in identities.items():
+        present = identity_files.read(folder, vault.authority.certificate)
+        fact = facts.get(present.public_bytes(Encoding.DER)) if present else None
+        if present is None or fact is None or fact.subject != service_subject(service) or not lasts(present, now):
+            lacking[service] = folder
+        elif fact.revoked_at:  # by an operator, so it is an operator who gives it a new one
+            print(f"the key of {service} is revoked; `issue {service} --out {folder}` gives it another")
+    return lacking
+
+
+async def _issue(vault: Vault, database: Database, identities: Mapping[str, Path]) -> None:
+    from grace_common.runtime.outbox import Outbox  # loads the broker's library, and is rarely needed
+
+    clock, authority = SystemClock(), vault.authority
+    now = clock.now()
+    until = min(now + WORKLOAD_LIFE, authority.certificate.not_valid_after_utc)
+    keys = {service: Ed25519PrivateKey.generate() for service in identities}
+    certificates = {
+        service: authority.issue(
+            service_subject(service), key.public_key(), serial=clock.new_id().int, now=now, until=until
+        )
+        for service, key in keys.items()
+    }
+    facts = [stated(certificate, service_subject(service)) for service, certificate in certificates.items()]
+    # Stated first: a certificate whose key was lost harms nobody, a key without one would be refused by all.
+    async with database.transaction():
+        for fact in facts:
+            await PostgresCertificates(database).keep(fact)
+        await Outbox(database).add([identified(fact) for fact in facts])
+    for service, folder in identities.items():
+        identity_files.write(folder, keys[service], certificates[service], authority.certificate)
+        print(f"certificate of {service_subject(service)} until {until.isoformat(timespec='seconds')} in {folder}")
 
 
 async def rotate(settings: Settings) -> None:
@@ -80,7 +118,9 @@ def command(arguments: Sequence[str]) -> str | None:
         work: Coroutine[Any, Any, Any]
         match arguments:
             case ["init"]:
-                work = init(settings)
+                work = init(settings, {})
+            case ["init", *services, "--out-root", root]:
+                work = init(settings, {service: Path(root) / service for service in services})
             case ["issue", service, "--out", folder]:
                 work = issue(settings, service, Path(folder))
             case ["rotate"]:
@@ -94,6 +134,12 @@ def command(arguments: Sequence[str]) -> str | None:
     except GraceError as error:
         return str(error)
     return None
+
+
+def _known_services(services: Iterable[str]) -> None:
+    for service in services:
+        if service not in SERVICES:
+            raise Refused(f"Grace has no service {service!r}; it has {', '.join(SERVICES)}")
 
 
 def _vault(settings: Settings) -> Vault:

@@ -4,8 +4,6 @@ import asyncio
 from importlib.resources import files
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 
 from grace_common.runtime.database import Database
@@ -23,6 +21,10 @@ async def migrate(database: Database, own: Path | None) -> None:
 
 
 def _upgrade(connection: Connection, folder: Path, version_table: str) -> None:
+    # Imported only here: a service that runs needs neither Alembic nor the 7 MB it loads.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_RUNTIME))  # env.py is the runtime's for all
     config.set_main_option("version_locations", str(folder / "versions"))

@@ -70,6 +70,17 @@ class Authority:
         )
 
 
+def service_subject(service: str) -> str:
+    """Return the name by which a service is certified."""
+    return f"service/{service}"
+
+
+def lasts(certificate: x509.Certificate, now: datetime) -> bool:
+    """Tell whether a certificate holds now and has more than a third of its life left: else it is time for the next."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return begin <= now and end - now > (end - begin) / 3
+
+
 def stated(certificate: x509.Certificate, subject: str, roles: tuple[str, ...] = ()) -> CertificateIssued:
     """Return the fact that states a certificate."""
     public_key = certificate.public_key()

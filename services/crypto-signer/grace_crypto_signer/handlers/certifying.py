@@ -1,6 +1,7 @@
 """Certificates of outside producers, and revocation of any key."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -81,8 +82,15 @@ class Restating:
             await asyncio.sleep(pause_s)
 
     async def restate(self) -> None:
-        """State what holds now, those of services first."""
-        await self._producer.identify(await self._certificates.holding(self._clock.now()))
+        """State what holds now, those of services first.
+
+        What changes meanwhile is stated too: else a revocation that reached the topic between the reading here and the
+        sending would be followed by the certificate as it was before, and that would be the last word.
+        """
+        known: Sequence[CertificateIssued] = ()
+        while stated := [one for one in await self._certificates.holding(self._clock.now()) if one not in known]:
+            await self._producer.identify(stated)
+            known = [*known, *stated]
 
 
 def _public_key(raw: bytes) -> Ed25519PublicKey:

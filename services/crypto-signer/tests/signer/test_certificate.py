@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.serialization import Encoding
 from grace_common.contract.errors import Refused
 from grace_common.runtime.identity import key_id, subject_of
-from grace_crypto_signer.domain.certificate import AUTHORITY_LIFE, Authority, stated
+from grace_crypto_signer.domain.certificate import AUTHORITY_LIFE, Authority, lasts, stated
 
 from .examples import TIME, private_key
 
@@ -48,6 +48,14 @@ def test_another_ca_is_not_taken_for_this_one() -> None:
 def test_a_certificate_neither_ends_before_it_begins_nor_outlives_its_ca(until: object) -> None:
     with pytest.raises(Refused, match="outlive"):
         issued(until=until)
+
+
+@pytest.mark.parametrize(
+    ("after", "still"),
+    [(timedelta(days=-1), False), (timedelta(0), True), (timedelta(days=19), True), (timedelta(days=21), False)],
+)
+def test_a_certificate_lasts_until_a_third_of_its_life_is_left(after: timedelta, still: bool) -> None:
+    assert lasts(issued(), TIME + after) is still
 
 
 def test_what_is_stated_of_a_certificate_is_what_it_says() -> None:

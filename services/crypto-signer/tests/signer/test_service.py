@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -19,7 +21,9 @@ from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.events.round import TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNotarized, OperationKeyGenerated
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
+from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
+from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.main import build
 from grace_crypto_signer.settings import Settings
 from pydantic import SecretStr
@@ -91,7 +95,52 @@ def test_a_service_that_grace_does_not_have_gets_no_identity(settings: Settings,
 
     assert done.returncode != 0
     assert "no service 'intruder'" in done.stderr
+    assert "no service 'intruder'" in run(settings, "init", "intruder", "--out-root", str(tmp_path)).stderr
     assert not (tmp_path / "intruder").exists()
+
+
+def test_identities_are_made_together_where_they_are_lacking_and_stay_where_they_hold(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def init(*services: str) -> str:
+        return succeed(settings, "init", *services, "--out-root", str(tmp_path))
+
+    def key(service: str) -> bytes:
+        return Workload.load(tmp_path / service).key.public_key().public_bytes_raw()
+
+    assert init("consensus", "code-gen", "gateway").count("certificate of") == 3
+    before = {service: key(service) for service in ("consensus", "code-gen", "gateway")}
+    assert "certificate of" not in init("consensus", "code-gen", "gateway")
+
+    (tmp_path / "code-gen" / "key.pem").write_bytes((tmp_path / "gateway" / "key.pem").read_bytes())
+    shutil.copytree(tmp_path / "gateway", tmp_path / "audit-log")  # certified, but as another service
+    said = init("consensus", "code-gen", "gateway", "audit-log", "mtl-orchestrator")
+
+    assert [line.split()[2] for line in said.splitlines() if line.startswith("certificate of")] == [
+        "service/code-gen",
+        "service/audit-log",
+        "service/mtl-orchestrator",
+    ]
+    assert (key("consensus"), key("gateway")) == (before["consensus"], before["gateway"])
+    assert len({key(service) for service in ("consensus", "code-gen", "gateway", "audit-log")}) == 4
+    assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.glob("*/*.pem"))
+
+
+async def test_a_revoked_key_is_told_and_replaced_by_an_operator_alone(settings: Settings, tmp_path: Path) -> None:
+    succeed(settings, "init", "consensus", "--out-root", str(tmp_path))
+    mine = Workload.load(tmp_path / "consensus")
+    database = Database(settings.database_url.get_secret_value())
+    async with database.transaction():
+        certificates = PostgresCertificates(database)
+        fact = await certificates.find(key_id(mine.key.public_key()))
+        assert fact is not None
+        await certificates.keep(fact.model_copy(update={"revoked_at": datetime.now(UTC), "reason": "laptop lost"}))
+    await database.close()
+
+    said = await asyncio.to_thread(succeed, settings, "init", "consensus", "--out-root", str(tmp_path))
+
+    assert f"the key of consensus is revoked; `issue consensus --out {tmp_path / 'consensus'}`" in said
+    assert Workload.load(tmp_path / "consensus").certificate == mine.certificate
 
 
 async def test_every_fact_is_notarised_and_a_delivered_artifact_attested(
