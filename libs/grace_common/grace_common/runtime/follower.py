@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 
@@ -108,8 +109,9 @@ class IdentityFollower:
             for record in (await consumer.getmany(_PARTITION, timeout_ms=200)).get(_PARTITION, []):
                 if record.value is None:
                     continue  # a compaction marker: nobody deletes certificates, and none is forgotten here
+                taken = datetime.fromtimestamp(record.timestamp / 1000, UTC)
                 try:
-                    self.directory.learn(record.key or b"", record.value, dict(record.headers))
+                    self.directory.learn(record.key or b"", record.value, dict(record.headers), taken)
                 except Refused as error:
                     _log.warning("certificate_refused", offset=record.offset, reason=str(error))
         consumer.pause(_PARTITION)

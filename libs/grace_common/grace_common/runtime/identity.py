@@ -95,6 +95,15 @@ class Certified:
     not_after: datetime
     revoked_at: datetime | None
 
+    def require_held(self, at: datetime) -> None:
+        """Raise RevokedKey when the key was revoked by then, or its certificate did not hold."""
+        if self.revoked_at is not None and at >= self.revoked_at:
+            raise RevokedKey(f"key {self.signer.key_id} of {self.signer.subject} was revoked")
+        if not self.not_before <= at <= self.not_after:
+            raise RevokedKey(
+                f"the certificate of key {self.signer.key_id} did not hold when the broker took the record"
+            )
+
     def withdrawn_as(self, known: "Certified") -> "Certified":
         """Return this, revoked when what was known of the key before is: nobody takes a revocation back."""
         times = [at for at in (self.revoked_at, known.revoked_at) if at is not None]
@@ -108,13 +117,15 @@ class Directory:
     authority: x509.Certificate
     trust_domain: str
     keys: dict[str, Certified] = field(default_factory=dict)
-    _waiting: list[tuple[bytes, bytes, Mapping[str, bytes]]] = field(default_factory=list)
+    _waiting: list[tuple[bytes, bytes, Mapping[str, bytes], datetime]] = field(default_factory=list)
     _check: SealCheck = field(default_factory=SealCheck)
 
-    def learn(self, key: bytes, value: bytes, headers: Mapping[str, bytes]) -> None:
+    def learn(self, key: bytes, value: bytes, headers: Mapping[str, bytes], timestamp: datetime) -> None:
         """Take one record of the identity topic; those whose sealing key is not known yet wait for it.
 
-        raises  Refused when the record is no certificate of this CA, or not sealed by the crypto-signer
+        timestamp  the broker's time of the record
+        raises     Refused when the record is no certificate of this CA, or not sealed by the crypto-signer with a key
+                   that held then
         """
         sealing_key = _header_key_id(headers)
         stated = envelope.open(value).event
@@ -124,10 +135,11 @@ class Directory:
         # The crypto-signer's own certificate comes sealed with the very key that it certifies.
         sealer = self.keys.get(sealing_key) or (certified if stated.key_id == sealing_key else None)
         if sealer is None:
-            self._waiting.append((key, value, headers))
+            self._waiting.append((key, value, headers, timestamp))
             return
         if sealer.signer.subject != f"service/{topics.CRYPTO_SIGNER}":
             raise WrongWriter(f"{sealer.signer.subject} may not state certificates")
+        sealer.require_held(timestamp)
         self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
         known = self.keys.get(stated.key_id)
         self.keys[stated.key_id] = certified if known is None else certified.withdrawn_as(known)
@@ -153,10 +165,7 @@ class Directory:
         certified = self.keys.get(sealing_key)
         if certified is None:
             raise UnknownKey(f"no certificate of key {sealing_key} is known")
-        if certified.revoked_at is not None and timestamp >= certified.revoked_at:
-            raise RevokedKey(f"key {sealing_key} of {certified.signer.subject} was revoked")
-        if not certified.not_before <= timestamp <= certified.not_after:
-            raise RevokedKey(f"the certificate of key {sealing_key} did not hold when the broker took the record")
+        certified.require_held(timestamp)
         if certified.signer.principal not in topic.writers:
             raise WrongWriter(f"{certified.signer.subject} may not write {topic}")
         self._check.check(topic.name, key, value, headers, certified.public_key, sealing_key)

@@ -48,7 +48,7 @@ class World:
         return record.key, record.value, dict((sealing or self.signer).sealer().seal(record))
 
     def learn(self, workload: Workload, subject: str, sealing: Workload | None = None, **changes: object) -> None:
-        self.directory.learn(*self.state(certificate_issued(workload, subject, **changes), sealing))
+        self.directory.learn(*self.state(certificate_issued(workload, subject, **changes), sealing), self.now)
 
     def knowing(self, subject: str, **changes: object) -> Workload:
         """The directory knows the crypto-signer and a new workload of this subject, which is returned."""
@@ -101,6 +101,28 @@ def test_a_revoked_key_counts_until_the_moment_of_its_revocation(world: World) -
         world.verify(gateway, at=world.now)
 
 
+def test_nobody_takes_a_revocation_back(world: World) -> None:
+    gateway = world.knowing("service/gateway")
+    for revoked_at in (world.now, None, world.now + timedelta(hours=1)):
+        world.learn(gateway, "service/gateway", revoked_at=revoked_at)
+
+    with pytest.raises(RevokedKey, match="was revoked"):
+        world.verify(gateway, at=world.now)
+
+
+def test_a_revoked_crypto_signers_key_states_no_certificates_any_more(world: World) -> None:
+    old, farm = world.signer, world.authority.issue("producer/build-farm")
+    world.learn(old, "service/crypto-signer")
+    world.signer = world.authority.issue("service/crypto-signer")
+    world.learn(world.signer, "service/crypto-signer")
+    world.learn(old, "service/crypto-signer", revoked_at=world.now)
+
+    with pytest.raises(RevokedKey, match="was revoked"):
+        world.learn(farm, "producer/build-farm", sealing=old)
+    with pytest.raises(UnknownKey):
+        world.verify(farm, topics.INTAKE)
+
+
 def test_a_certificate_counts_from_its_first_to_its_last_second_by_the_brokers_time(world: World) -> None:
     gateway = world.knowing("service/gateway")
     first, last = gateway.certificate.not_valid_before_utc, gateway.certificate.not_valid_after_utc
@@ -143,7 +165,7 @@ def test_certificates_that_come_before_the_signers_own_wait_for_it(world: World)
 def test_one_bad_certificate_costs_those_that_waited_with_it_nothing(world: World) -> None:
     gateway, consensus = (world.authority.issue(f"service/{name}") for name in ("gateway", "consensus"))
     key, value, headers = world.state(certificate_issued(gateway, "service/gateway"))
-    world.directory.learn(key, value, {**headers, SEAL_HEADER: bytes(64)})
+    world.directory.learn(key, value, {**headers, SEAL_HEADER: bytes(64)}, world.now)
     world.learn(consensus, "service/consensus")
 
     with pytest.raises(BadSeal):
@@ -201,7 +223,7 @@ def test_a_certificate_that_is_not_what_is_stated_is_refused(
 
 def test_other_facts_do_not_belong_on_the_identity_topic(world: World) -> None:
     with pytest.raises(Refused, match="TaskSubmitted does not belong"):
-        world.directory.learn(*world.state(task_submitted()))
+        world.directory.learn(*world.state(task_submitted()), world.now)
 
 
 @pytest.mark.parametrize("missing", [KEY_ID_HEADER, SEAL_HEADER])
@@ -267,4 +289,4 @@ def test_a_key_that_no_ed25519_holder_made_is_refused(world: World) -> None:
     stated = certificate_issued(world.signer, "service/x", certificate=certificate.public_bytes(Encoding.DER))
 
     with pytest.raises(Refused, match="is not about key"):
-        world.directory.learn(*world.state(stated))
+        world.directory.learn(*world.state(stated), world.now)

@@ -263,6 +263,22 @@ async def test_certificates_that_hold_are_stated_again_after_an_outage_too() -> 
     assert {one.key_id for one in topics.identified} == {"3f2a"}
 
 
+async def test_a_revocation_in_the_midst_of_restating_is_the_last_word() -> None:
+    certificates = MemoryCertificates()
+    revoked = CertificateIssued.example().model_copy(update={"revoked_at": TIME})
+    await certificates.keep(CertificateIssued.example())
+
+    class Meanwhile(MemoryTopics):
+        async def identify(self, stated: Sequence[CertificateIssued]) -> None:
+            await certificates.keep(revoked)
+            await super().identify(stated)
+
+    topics = Meanwhile()
+    await Restating(certificates, topics, FixedClock(TIME), every_s=1).restate()
+
+    assert topics.identified == [CertificateIssued.example(), revoked]
+
+
 async def test_a_bug_ends_the_restating() -> None:
     class Broken(MemoryCertificates):
         async def holding(self, at: datetime) -> Sequence[CertificateIssued]:

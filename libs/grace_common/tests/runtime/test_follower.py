@@ -1,0 +1,153 @@
+"""The identity follower on a real broker: a revocation is known in time, or nothing is let through."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+from confluent_kafka.admin import AdminClient
+from grace_cli.stack.provision import provision_kafka
+from grace_cli.testing.deployment import PASSWORDS, Deployment, stated
+from grace_common.contract import topics
+from grace_common.contract.events.task import DecisionRequested
+from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.follower import MOST_LAG_S, IdentityFollower
+from grace_common.runtime.identity import Directory, RevokedKey, Workload
+from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.stream import Gate
+from grace_common.testing.certificates import certificate_issued
+
+
+@dataclass
+class Seconds:
+    """A clock that moves a little with each look, and further when told."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+
+@dataclass
+class World:
+    """A follower with its gate, and a gateway's key to be revoked."""
+
+    deployment: Deployment
+    seconds: Seconds
+    follower: IdentityFollower
+    gate: Gate
+    stolen: Workload
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.follower.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def state(self, **changes: object) -> None:
+        """State the key's certificate on the identity topic."""
+        issued = certificate_issued(self.stolen, "service/gateway", **changes)
+        await self.deployment.send("crypto-signer", stated(issued, "/grace/crypto-signer"))
+
+    async def revoke(self) -> None:
+        await self.state(revoked_at=SystemClock().now())
+
+    async def record(self) -> Any:
+        """A record that the key seals now, as the broker gives it."""
+        fact = stated(DecisionRequested.example())
+        async with self.deployment.reading("consensus", topics.TASK) as consumer:
+            await self.deployment.send("gateway", fact, workload=self.stolen)
+            return await consumer.getone()
+
+    def lag(self) -> None:
+        self.seconds.now += MOST_LAG_S + 0.1
+
+
+@pytest.fixture
+async def world(deployment: Deployment) -> World:
+    settings = deployment.settings("consensus")
+    seconds = Seconds()
+    follower = IdentityFollower(settings, Directory(deployment.authority.certificate, settings.trust_domain), seconds)
+    outbox = Outbox(deployment.database("consensus"))
+    stolen = deployment.authority.issue("service/gateway")
+    made = World(deployment, seconds, follower, Gate("consensus", follower, outbox, SystemClock()), stolen)
+    await made.state()
+    return made
+
+
+async def test_a_record_passes_without_a_question_while_the_topic_was_read_lately(world: World) -> None:
+    assert world.follower.lags
+    async with world.following():
+        await world.follower.catch_up()
+
+    assert not world.follower.lags
+    assert (await world.gate.check(await world.record())).signer.subject == "service/gateway"
+
+
+async def test_a_follower_out_of_touch_lets_nothing_pass_until_it_has_caught_up(world: World) -> None:
+    async with world.following():
+        await world.follower.catch_up()
+    await world.revoke()
+    late = await world.record()
+    world.lag()
+
+    checking = asyncio.create_task(world.gate.check(late))
+    done, _ = await asyncio.wait([checking], timeout=0.1)
+    assert not done
+    async with world.following():
+        with pytest.raises(RevokedKey, match="was revoked"):
+            await checking
+
+
+async def test_catching_up_learns_what_was_stated_before_and_is_in_touch_again(world: World) -> None:
+    async with world.following():
+        await world.follower.catch_up()
+        await world.revoke()
+        await world.follower.catch_up()
+
+        with pytest.raises(RevokedKey):
+            await world.gate.check(await world.record())
+        world.lag()
+        await world.follower.catch_up()
+        assert not world.follower.lags
+
+
+async def test_an_idle_follower_stays_in_touch_and_hears_of_a_revocation_by_itself(world: World) -> None:
+    async with world.following():
+        await world.follower.catch_up()
+        key_id = world.stolen.sealer().key_id
+        await world.revoke()
+        async with asyncio.timeout(30):
+            while True:
+                if world.follower.directory.keys[key_id].revoked_at is not None:
+                    break
+                await asyncio.sleep(0.01)
+
+
+async def test_without_a_connection_the_broker_is_not_reached(world: World) -> None:
+    with pytest.raises(KafkaConnectionError):
+        await world.follower.reach()
+    async with world.following():
+        await world.follower.catch_up()
+        await world.follower.reach()
+
+
+async def test_a_topic_made_anew_is_read_from_its_beginning(world: World) -> None:
+    deployment = world.deployment
+    signer = certificate_issued(deployment.workloads["crypto-signer"], "service/crypto-signer")
+    async with world.following():
+        await world.follower.catch_up()
+        admin = AdminClient(deployment.kafka.admin_config() | {"log_level": 0})
+        admin.delete_topics([topics.IDENTITY.name], operation_timeout=60)[topics.IDENTITY.name].result(60)
+        provision_kafka(deployment.kafka.admin_config(), PASSWORDS)
+        await deployment.send("crypto-signer", stated(signer, "/grace/crypto-signer"))
+        await world.revoke()
+        await world.follower.catch_up()
+
+        with pytest.raises(RevokedKey):
+            await world.gate.check(await world.record())
