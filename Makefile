@@ -47,9 +47,9 @@ schemas: setup ## Write schemas/ from the code
 bench: setup sandbox ## Measure, and write docs/benchmarks.md
 	@$(RUN) -m tools.bench
 
-images: ## Build one container image per service (needs a Docker engine)
+images: ## Build one container image per service (needs a Docker engine; deploy/README.md)
 	@for service in $(notdir $(wildcard services/*)); do \
-		docker build -q -f deploy/Dockerfile --build-arg SERVICE=$$service -t grace/$$service . || exit 1; done
+		docker build -q -f deploy/Dockerfile --build-arg SERVICE=$$service $(BUILD) -t grace/$$service . || exit 1; done
 
 lock: .tools/ready ## Compile requirements.lock from what the members declare
 	@$(UV) pip compile --python $(PYTHON) --generate-hashes --no-emit-index-url --no-annotate --no-header \

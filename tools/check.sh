@@ -13,7 +13,7 @@ for member in libs/grace_common cli services/*; do
   package=$(cd "$member" && ls -d grace_*/ | head -1)
   $python -m mypy --no-error-summary "$member/${package%/}"
 done
-$python -m mypy --no-error-summary tools
+$python -m mypy --no-error-summary tools deploy
 step "boundaries"; $python -m tools.boundaries
 step "imports";    $python -m tools.dependencies
 step "schemas";    $python -m tools.schemas check

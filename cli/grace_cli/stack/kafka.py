@@ -18,6 +18,7 @@ ClientConfig = dict[str, str | int | float | bool]
 
 ADMIN: Final = "admin"
 MAX_RECORD_BYTES: Final = 1024 * 1024
+HEAP: Final = ("-Xms96m", "-Xmx384m")
 
 # 4.4 with its default of 128 MiB would fill a quarter of the heap with the log cleaner's table.
 CLEANER_BYTES: Final = 4 * 1024 * 1024
@@ -82,8 +83,7 @@ class KafkaServer:
             argv=[
                 str(self.java),
                 *self.java_options,
-                "-Xms96m",
-                "-Xmx384m",
+                *HEAP,
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
                 "-XX:+ExitOnOutOfMemoryError",

@@ -1,7 +1,8 @@
 """Kafka and PostgreSQL in containers, with the same face as the embedded pair.
 
 The images are settings: GRACE_TEST_KAFKA_IMAGE must have Kafka's scripts in /opt/kafka/bin, as the public one has;
-GRACE_TEST_POSTGRES_IMAGE must understand POSTGRES_PASSWORD, as the public one does.
+GRACE_TEST_POSTGRES_IMAGE must understand POSTGRES_PASSWORD and POSTGRES_INITDB_ARGS, as the public one does. Where no
+registry can be reached, deploy/test_images.py builds both.
 """
 
 import os
@@ -15,17 +16,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.stack.kafka import ADMIN, ClientConfig, KafkaServer
+from grace_cli.stack.kafka import ADMIN, HEAP, ClientConfig, KafkaServer
 from grace_cli.stack.ports import LOOPBACK, free_port
-from grace_cli.stack.postgres import PostgresServer
+from grace_cli.stack.postgres import CONFIGURATION, PostgresServer
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 KAFKA_IMAGE: Final = "apache/kafka:4.4.0"
 POSTGRES_IMAGE: Final = "postgres:18"
-ENGINE_SOCKET: Final = "/var/run/docker.sock"
+ENGINE: Final = "unix:///var/run/docker.sock"
 START_TIMEOUT_S: Final = 120.0
+
+# Configured as the embedded server is, but for where it listens, and with the same order of texts.
+POSTGRES_SETTINGS: Final = {
+    name: value for name, value in CONFIGURATION.items() if name not in ("listen_addresses", "unix_socket_directories")
+}
+INITDB_OPTIONS: Final = "--encoding=UTF8 --no-locale"
 
 # Records lie in the container, which is removed with its test session.
 RECORDS: Final = Path("/tmp/records")
@@ -40,12 +47,24 @@ exec /opt/kafka/bin/kafka-server-start.sh /tmp/server.properties
 """
 
 
-def engine_answers() -> bool:
-    """Tell whether there is a Docker engine: one named by DOCKER_HOST is believed, a local one is called."""
-    if os.environ.get("DOCKER_HOST"):
-        return True
+def engine_answers(address: str | None = None) -> bool:
+    """Tell whether a Docker engine on this machine answers; another machine's cannot publish ports on our loopback.
+
+    address  as in DOCKER_HOST, which is asked when it is not given
+    """
+    address = address or os.environ.get("DOCKER_HOST") or ENGINE
+    scheme, _, path = address.partition("://")
+    if scheme != "unix":
+        return False
     with closing(socket.socket(socket.AF_UNIX)) as engine:
-        return engine.connect_ex(ENGINE_SOCKET) == 0
+        return engine.connect_ex(path) == 0
+
+
+def published(container: "DockerContainer", inside: int, port: int) -> "DockerContainer":
+    """Publish a container's port on the host's loopback interface alone."""
+    # `with_bind_ports` knows no address, so it would publish on every interface; the engine's client below takes one.
+    container.ports[f"{inside}/tcp"] = (LOOPBACK, port)  # type: ignore[assignment]
+    return container
 
 
 class Contained:
@@ -65,7 +84,7 @@ class Contained:
             self._begun = True
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
-            if time.monotonic() > deadline:
+            if self._container.status == "exited" or time.monotonic() > deadline:
                 out, err = self._container.get_logs()
                 tail = (out + err).decode(errors="replace")[-2000:]
                 raise CliError(f"the container did not answer; its log ends:\n{tail}", code=Exit.NOT_READY)
@@ -86,8 +105,7 @@ class Contained:
 
     def close(self) -> None:
         """End and remove all data."""
-        if self._begun:
-            self._container.stop()
+        self._container.stop()
 
     def __enter__(self) -> Self:
         try:
@@ -123,10 +141,10 @@ class ContainerKafka(Contained):
             DockerContainer(os.environ.get("GRACE_TEST_KAFKA_IMAGE", KAFKA_IMAGE))
             .with_env("PROPERTIES", server.properties(RECORDS))
             .with_env("PASSWORD", server.password)
+            .with_env("KAFKA_HEAP_OPTS", " ".join(HEAP))
             .with_command(["sh", "-c", KAFKA_SCRIPT])
-            .with_kwargs(ports={f"{server.port}/tcp": (LOOPBACK, server.port)})
         )
-        super().__init__(container, server.answers)
+        super().__init__(published(container, server.port, server.port), server.answers)
 
     @property
     def bootstrap(self) -> str:
@@ -146,7 +164,7 @@ class ContainerKafka(Contained):
 
 
 class ContainerPostgres(Contained):
-    """A server in a container; `url("postgres")` is the super user's."""
+    """A server in a container, configured as the embedded one is; `url("postgres")` is the super user's."""
 
     def __init__(self) -> None:
         from testcontainers.core.container import DockerContainer
@@ -157,9 +175,10 @@ class ContainerPostgres(Contained):
         container = (
             DockerContainer(os.environ.get("GRACE_TEST_POSTGRES_IMAGE", POSTGRES_IMAGE))
             .with_env("POSTGRES_PASSWORD", server.password)
-            .with_kwargs(ports={"5432/tcp": (LOOPBACK, server.port)})
+            .with_env("POSTGRES_INITDB_ARGS", INITDB_OPTIONS)
+            .with_command(["postgres", *(f"--{name}={value}" for name, value in POSTGRES_SETTINGS.items())])
         )
-        super().__init__(container, server.answers)
+        super().__init__(published(container, 5432, server.port), server.answers)
 
     @property
     def port(self) -> int:

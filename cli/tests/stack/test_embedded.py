@@ -14,7 +14,6 @@ from grace_cli.errors import CliError, Exit
 from grace_cli.stack.child import Child, last_lines
 from grace_cli.stack.command import LIFELINE, Command
 from grace_cli.stack.embedded import EmbeddedKafka, EmbeddedPostgres
-from grace_cli.testing.containers import Contained
 from grace_cli.testing.stack import Kafka, Postgres
 
 pytestmark = pytest.mark.stack  # they start servers of their own
@@ -107,49 +106,3 @@ def test_a_server_that_ignores_the_signal_is_killed_when_stopped(tmp_path: Path)
     child.stop(timeout_s=0.1)
     assert not Path(f"/proc/{pid}").exists()
     assert last_lines(tmp_path / "absent.log") == ""
-
-
-def test_a_container_is_started_again_where_it_was_and_removed_at_the_end() -> None:
-    container = FakeContainer()
-    contained = Contained(container, lambda: container.running)  # type: ignore[arg-type]  # what it uses of one
-    with contained:
-        contained.kill()
-        contained.start()
-        contained.restart()
-    assert container.deeds == ["run", "kill", "start", "stop", "start", "remove"]
-
-
-class FakeContainer:
-    """What the fixtures use of a testcontainer, and of the engine's container inside it."""
-
-    def __init__(self) -> None:
-        self.deeds: list[str] = []
-        self.running = False
-        self._inner = FakeEngineContainer(self)
-
-    def get_wrapped_container(self) -> "FakeEngineContainer":
-        return self._inner
-
-    def start(self) -> None:
-        self.did("run", True)
-
-    def stop(self) -> None:
-        self.did("remove", False)
-
-    def did(self, deed: str, running: bool) -> None:
-        self.deeds.append(deed)
-        self.running = running
-
-
-class FakeEngineContainer:
-    def __init__(self, outer: FakeContainer) -> None:
-        self._outer = outer
-
-    def start(self) -> None:
-        self._outer.did("start", True)
-
-    def stop(self, timeout: int) -> None:
-        self._outer.did("stop", False)
-
-    def kill(self) -> None:
-        self._outer.did("kill", False)

@@ -322,7 +322,8 @@ class Session:
         if "namespace" in said or "uid map" in said:
             return (
                 f"the sandbox may not make namespaces ({last}); type: sysctl -w kernel.unprivileged_userns_clone=1 "
-                "kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000"
+                "kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=10000; "
+                "a container needs the options that deploy/README.md names"
             )
         if "seccomp" in said.lower():
             return f"the sandbox lacks seccomp ({last}); it needs a kernel with CONFIG_SECCOMP_FILTER"
