@@ -2,12 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from grace_cli.commands.stack import table
+from grace_cli.commands.stack import age, table
 from grace_cli.errors import CliError, Exit
 from grace_cli.main import show_error
 from grace_cli.stack.home import find_home
@@ -101,6 +104,33 @@ def test_a_stack_on_existing_servers_goes_up_and_down_by_command(
     assert not home.exists()
 
 
+def test_an_interrupted_up_says_that_grace_goes_on_starting(tmp_path: Path, kafka: Kafka, postgres: Postgres) -> None:
+    fake = (sys.executable, str(Path(__file__).with_name("stack") / "fake_service.py"))
+    plan = StackPlan((ServicePlan("gateway", (*fake, "fail"), (*fake, "fail")),))
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    environ = dict(os.environ) | {
+        "GRACE_HOME": str(tmp_path / "home"),
+        "GRACE_PLAN": str(tmp_path / "plan.json"),
+        "GRACE_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        "GRACE_KAFKA_ADMIN_USERNAME": kafka.admin_username,
+        "GRACE_KAFKA_ADMIN_PASSWORD": kafka.admin_password,
+        "GRACE_DATABASE_URL": postgres.url(),
+    }
+    command = [sys.executable, "-m", "grace_cli.main", "up"]
+    try:
+        with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+            assert up.stderr is not None
+            while "the reason is this" not in up.stderr.readline():
+                assert up.poll() is None
+            up.send_signal(signal.SIGINT)
+            rest = up.stderr.read()
+        assert "Grace goes on starting in the background" in rest
+        assert up.returncode == 130
+        assert grace(tmp_path / "home", "status").returncode == Exit.NOT_READY
+    finally:
+        grace(tmp_path / "home", "down", "--purge")
+
+
 def test_a_file_that_is_no_plan_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"services": []}')
     done = grace(tmp_path / "home", "up", GRACE_PLAN=str(tmp_path / "plan.json"))
@@ -108,13 +138,35 @@ def test_a_file_that_is_no_plan_is_wrong_usage(tmp_path: Path) -> None:
     assert "is no plan" in done.stderr
 
 
-def test_a_table_shows_each_process_with_its_troubles() -> None:
-    child = ChildStatus("consensus", State.RESTARTING, None, None, 8421, 4, -9, "2026-11-23", "it was ended by SIGKILL")
-    console = Console(width=200)
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def tabled(child: ChildStatus) -> str:
+    console = Console(width=200, file=StringIO())
     with console.capture() as shown:
-        console.print(table(StackStatus(1, 1.0, children=[child])))
-    for word in ("consensus", "restarting", "8421", "4", "-9", "it was ended by SIGKILL"):
-        assert word in shown.get()
+        console.print(table(StackStatus(1, 1.0, children=[child]), NOW))
+    return shown.get()
+
+
+def test_a_table_shows_each_process_with_its_troubles() -> None:
+    since = "2026-11-23T11:55:00+00:00"
+    child = ChildStatus("consensus", State.RESTARTING, None, None, 8421, 4, -9, since, "it was ended by SIGKILL")
+    for word in ("consensus", "restarting", "5 min", "8421", "4", "-9", "it was ended by SIGKILL"):
+        assert word in tabled(child)
+
+
+def test_a_table_has_no_columns_for_troubles_that_nobody_has() -> None:
+    shown = tabled(ChildStatus("consensus", State.READY, 77, 1.0, 8421))
+    assert shown.splitlines()[0].split() == ["process", "state", "for", "pid", "port"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (172_800, "2 d")],
+)
+def test_an_age_is_told_in_the_largest_unit_that_fits_twice(seconds: int, shown: str) -> None:
+    assert age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == shown
+    assert age("", NOW) == ""
 
 
 def test_an_error_is_shown_with_its_advice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,33 +82,15 @@ def demo(
 
 def _start(console: "Console", home: "Home") -> None:
     """Start the local stack unless it runs."""
-    from rich.live import Live
-
-    from grace_cli.commands.stack import table
-    from grace_cli.stack.lifecycle import UP_TIMEOUT_S, follow, up
+    from grace_cli.stack.lifecycle import UP_TIMEOUT_S, up
     from grace_cli.stack.prerequisites import sandbox_advice
     from grace_cli.stack.progress import for_terminal
-    from grace_cli.stack.status import StackStatus
+    from grace_cli.stack.watch import Watch
 
     reporter = for_terminal()
     if advice := sandbox_advice():
         reporter.say(advice)
-    seen: dict[str, str] = {}
-    live = Live(console=console, transient=True) if console.is_terminal else None
-
-    def show(status: StackStatus) -> None:
-        if live is None:
-            for line in follow(seen, status):
-                reporter.say(line)
-            return
-        if not live.is_started:  # downloads have their own bars before
-            live.start()
-        live.update(table(status))
-
-    try:
-        began = up(home, os.environ, reporter, timeout_s=UP_TIMEOUT_S, watch=show)
-    finally:
-        if live is not None:
-            live.stop()
+    with Watch(console, "Starting Grace") as watch:
+        began = up(home, os.environ, reporter, timeout_s=UP_TIMEOUT_S, watch=watch.show)
     said = "was running already" if began.already else "is running: Kafka, PostgreSQL and the services"
     console.print(f"Grace {said}, at {began.status.url}", highlight=False)

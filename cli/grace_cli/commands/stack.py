@@ -2,7 +2,7 @@
 
 import json
 import os
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,9 +32,12 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Start Kafka, PostgreSQL and all services in the background, and wait until they are ready."""
-    from grace_cli.stack.lifecycle import start_in_foreground, up
+    from rich.console import Console
+
+    from grace_cli.stack.lifecycle import running_status, start_in_foreground, up
     from grace_cli.stack.prerequisites import sandbox_advice
     from grace_cli.stack.progress import for_terminal
+    from grace_cli.stack.watch import Watch
 
     home, reporter = _home(), for_terminal(quiet=as_json)
     advice = sandbox_advice()
@@ -42,19 +45,32 @@ def up(
         reporter.say(advice)
     if foreground:
         start_in_foreground(home, os.environ, reporter)
-    with _Watch(as_json) as watch:
-        started = up(home, os.environ, reporter, timeout_s=timeout, watch=watch.show)
+    watch = Watch(Console(stderr=True, quiet=as_json), "Starting Grace")
+    try:
+        with watch:
+            started = up(home, os.environ, reporter, timeout_s=timeout, watch=watch.show)
+    except KeyboardInterrupt:
+        if running_status(home) is not None:
+            reporter.say("Grace goes on starting in the background; grace status shows it, grace down stops it.")
+        raise
     keys = home.credentials / "api-keys.json"
     if as_json:
         print(json.dumps(started.status.as_json() | {"already": started.already, "credentials": str(home.credentials)}))
         return
-    print("Grace was running already." if started.already else "Grace is running.")
+    how = "Grace was running already." if started.already else f"Grace is running. Ready in {watch.seconds:.0f} s."
+    out = Console(highlight=False, soft_wrap=True)
+    out.print(how, style="" if started.already else "bold green")
+    facts = {
+        "API": f"{started.status.url} (described at {started.status.url}/docs)",
+        "API keys": f"{keys}",
+        "credentials": f"{home.credentials} (mode 0600)",
+        "logs": f"{home.logs}",
+    }
+    for name, value in facts.items():
+        out.print(f"  {name:<12} {value}", markup=False)
     for note in started.status.notes:
-        print(f"  note         {note}")
-    print(f"  console      {started.status.url}")
-    print(f"  API keys     {keys}")
-    print(f"  credentials  {home.credentials} (mode 0600)")
-    print(f"  logs         {home.logs}")
+        out.print(f"  note         {note}", markup=False, style="dim")
+    out.print("Next: grace demo, grace submit --help; grace status shows every process, grace down stops them.")
 
 
 def down(
@@ -62,10 +78,14 @@ def down(
     as_json: AsJson = False,
 ) -> None:
     """Stop everything, and check that no process is left."""
+    from rich.console import Console
+
     from grace_cli.stack import lifecycle
+    from grace_cli.stack.watch import Watch
 
     home = _home()
-    stopped = lifecycle.down(home)
+    with Watch(Console(stderr=True, quiet=as_json), "Stopping Grace") as watch:
+        stopped = lifecycle.down(home, watch=watch.show)
     if purge:
         lifecycle.purge(home)
     if as_json:
@@ -89,54 +109,53 @@ def status(as_json: AsJson = False) -> None:
     else:
         from rich.console import Console
 
-        Console().print(table(found))
+        out = Console(highlight=False)
+        out.print(
+            f"Grace {_state_of(found)}, at {found.url}" if found.url else f"Grace {_state_of(found)}", soft_wrap=True
+        )
+        out.print(table(found, datetime.now(UTC)))
     if not found.ready:
         raise typer.Exit(Exit.NOT_READY)
 
 
-def table(status: "StackStatus") -> "Table":
-    """Return the stack as a table."""
+def table(status: "StackStatus", now: datetime) -> "Table":
+    """Return the stack as a table; the last columns are there only when a process had trouble."""
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False)
-    for column in ("process", "state", "pid", "port", "restarts", "last exit", "since", ""):
-        shown.add_column(column)
+    from grace_cli.stack.watch import STYLES
+
+    troubled = any(child.restarts or child.detail for child in status.children)
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    shown.add_column("process", no_wrap=True)
+    shown.add_column("state", no_wrap=True)
+    for number in ("for", "pid", "port", *(("restarts", "last exit") if troubled else ())):
+        shown.add_column(number, justify="right", no_wrap=True)
+    if troubled:
+        shown.add_column("why", overflow="fold")
     for child in status.children:
-        cells = (child.pid, child.port, child.restarts, child.last_exit)
-        numbers = ("" if cell is None else str(cell) for cell in cells)
-        shown.add_row(child.name, child.state.value, *numbers, child.since, child.detail)
+        numbers = (child.pid, child.port, *((child.restarts, child.last_exit) if troubled else ()))
+        cells = ["" if cell is None else str(cell) for cell in numbers]
+        state = Text(child.state, STYLES.get(child.state, "yellow"))
+        shown.add_row(child.name, state, age(child.since, now), *cells, *([Text(child.detail)] if troubled else []))
     return shown
 
 
-class _Watch:
-    """Shows the start: a table that changes on a terminal, a line for each change elsewhere, nothing for `--json`."""
+def age(since: str, now: datetime) -> str:
+    """Return how long ago a moment was, in the largest fitting unit: `42 s`, `3 min`, `5 h`, `2 d`; empty for none."""
+    if not since:
+        return ""
+    seconds = max(0, round((now - datetime.fromisoformat(since)).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.live import Live
 
-        self._quiet = quiet
-        self._seen: dict[str, str] = {}
-        self._live = Live(console=Console(stderr=True)) if sys.stderr.isatty() and not quiet else None
-
-    def show(self, status: "StackStatus") -> None:
-        from grace_cli.stack.lifecycle import follow
-
-        lines = follow(self._seen, status)
-        if self._live is not None:
-            self._live.update(table(status))
-        elif not self._quiet:
-            for line in lines:
-                print(line, file=sys.stderr, flush=True)
-
-    def __enter__(self) -> "_Watch":
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+def _state_of(status: "StackStatus") -> str:
+    if status.stopping:
+        return "is stopping"
+    return "is running" if status.ready else "is not ready"
 
 
 def _home() -> "Home":

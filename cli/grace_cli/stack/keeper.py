@@ -1,6 +1,7 @@
 """Keeping one child alive: start it, watch it, log what it says, start it again when it dies."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -19,14 +20,21 @@ POLL_STARTING_S: Final = 0.2
 POLL_RUNNING_S: Final = 2.0
 UNHEALTHY_POLLS: Final = 15  # that many failing health checks in a row, half a minute, and the child is started anew
 CHECK_TIMEOUT_S: Final = 5.0
+LARGEST_ANSWER: Final = 16_384
+LONGEST_DETAIL: Final = 300
 
 
 class Unfit(Exception):
-    """A check failed; the text says how. `alive` is false when the child cannot recover by itself."""
+    """A check failed; the text says how.
 
-    def __init__(self, detail: str, alive: bool = True) -> None:
+    alive   false when the child cannot recover by itself
+    silent  true when nothing answered at all, which is no news of a child that starts
+    """
+
+    def __init__(self, detail: str, alive: bool = True, silent: bool = False) -> None:
         super().__init__(detail)
         self.alive = alive
+        self.silent = silent
 
 
 Check = Callable[[], Awaitable[None]]
@@ -41,17 +49,19 @@ async def http_check(port: int) -> None:
     if code == 200:
         return
     healthy, _ = await _get(port, "/health") if code else (0, "")
-    raise Unfit(body or f"/ready answers {code}", alive=healthy == 200)
+    raise Unfit(what_is_missing(body) or f"/ready answers {code}", alive=healthy == 200, silent=code == 0)
 
 
 async def _get(port: int, path: str) -> tuple[int, str]:
-    """Return status (0: no answer) and the first 300 characters of the body of an HTTP GET on loopback."""
+    """Return status (0: no answer) and the text of the body, or what went wrong, of an HTTP GET on loopback."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(LOOPBACK, port)
             try:
                 writer.write(f"GET {path} HTTP/1.0\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n".encode())
-                answer = await reader.read(4096)
+                answer = b""
+                while len(answer) < LARGEST_ANSWER and (chunk := await reader.read(4096)):
+                    answer += chunk
             finally:
                 writer.close()
     except (OSError, TimeoutError) as error:
@@ -61,7 +71,16 @@ async def _get(port: int, path: str) -> tuple[int, str]:
     code = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     if b"transfer-encoding: chunked" in head.lower():
         body = dechunked(body)
-    return code, " ".join(body.decode(errors="replace").split())[:300]
+    return code, " ".join(body.decode(errors="replace").split())
+
+
+def what_is_missing(answer: str) -> str:
+    """Return a service's answer to `/ready` in words: `database: connection refused`; any other answer as it is."""
+    try:
+        parts = json.loads(answer)["components"].items()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return answer[:LONGEST_DETAIL]
+    return "; ".join(f"{name}: {why}" for name, why in parts if why != "ready")[:LONGEST_DETAIL]
 
 
 def dechunked(body: bytes) -> bytes:
@@ -221,7 +240,10 @@ class Keeper(Launcher):
                 await self._check(self.status)
             except Unfit as unfit:
                 ailing = 0 if unfit.alive or not once_ready else ailing + 1
-                self._board.change(self.status, State.UNREADY if once_ready else State.STARTING, str(unfit))
+                if once_ready:
+                    self._board.change(self.status, State.UNREADY, str(unfit))
+                else:
+                    self._board.change(self.status, State.STARTING, "" if unfit.silent else str(unfit))
                 if ailing >= UNHEALTHY_POLLS:
                     return str(unfit)
             else:

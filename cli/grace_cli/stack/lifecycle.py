@@ -207,9 +207,10 @@ def living(status: StackStatus) -> list[psutil.Process]:
     return [process for pid, started in named if (process := process_of(pid, started)) is not None]
 
 
-def down(home: Home, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
+def down(home: Home, timeout_s: float = DOWN_TIMEOUT_S, watch: Callable[[StackStatus], None] | None = None) -> bool:
     """Stop the stack and wait until no process of it is left; False when none ran.
 
+    watch   called with the status again and again while waiting
     raises  CliError when something could not be ended
     """
     status = read_status(home.status)
@@ -219,7 +220,11 @@ def down(home: Home, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
     if supervisor is not None:
         family = supervisor.children(recursive=True)
         supervisor.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs([supervisor], timeout_s)
+        alive, deadline = [supervisor], time.monotonic() + timeout_s
+        while alive and time.monotonic() < deadline:
+            if watch is not None and (now := read_status(home.status)) is not None:
+                watch(now)
+            _, alive = psutil.wait_procs(alive, POLL_S)
         for process in alive:
             process.kill()  # its children follow by themselves (lifeline.py)
         psutil.wait_procs([*alive, *family], POLL_S * 50)
@@ -251,10 +256,3 @@ def purge(home: Home) -> None:
         if link.is_symlink():
             shutil.rmtree(link.resolve(), ignore_errors=True)
     shutil.rmtree(home.root)
-
-
-def follow(seen: dict[str, str], status: StackStatus) -> list[str]:
-    """Return a sentence for each child whose state differs from `seen`, which is brought up to date."""
-    changed = [child for child in status.children if seen.get(child.name) != child.state]
-    seen.update({child.name: child.state for child in changed})
-    return [sentence(child) for child in changed]

@@ -46,7 +46,7 @@ REAP_EVERY_S: Final = 5.0
 RENEWAL_EVERY_S: Final = 600.0
 EXTERNAL_POLL_S: Final = 5.0
 MIGRATIONS: Final = (sys.executable, "-m", "grace_cli.stack.migrations")
-MIGRATING: Final = "migrating its tables"
+MIGRATING: Final = "migrating tables"
 AT_ONCE: Final = max(2, os.cpu_count() or 2)  # migrations and preparations that run side by side
 
 
@@ -274,7 +274,7 @@ class Supervisor:
             if there and child.state is State.STARTING:
                 there = await asyncio.to_thread(kafka.answers)
             if not there:
-                raise Unfit("it does not answer")
+                raise Unfit("it does not answer", silent=True)
 
         return check
 
@@ -341,7 +341,7 @@ def blocking_check(answers: Callable[[], bool]) -> Callable[[ChildStatus], Await
 
     async def check(child: ChildStatus) -> None:
         if not await asyncio.to_thread(answers):
-            raise Unfit("it does not answer")
+            raise Unfit("it does not answer", silent=True)
 
     return check
 

@@ -16,6 +16,7 @@ from grace_cli.stack.backoff import FIRST_S, HEALTHY_AFTER_S, LONGEST_S, Backoff
 from grace_cli.stack.command import Command, base_environment
 from grace_cli.stack.keeper import Keeper, Unfit, dechunked, ending, http_check
 from grace_cli.stack.logs import RotatingLog
+from grace_cli.stack.ports import free_port
 from grace_cli.stack.status import Board, ChildStatus, StackStatus, State, process_of, read_status
 from grace_cli.stack.supervisor import certificate_is_fresh
 from hypothesis import given
@@ -176,6 +177,21 @@ async def test_a_service_that_is_healthy_but_not_ready_is_left_alone() -> None:
             await answering({"/ready": b"HTTP/1.0 503 No\r\n\r\nno broker", "/health": b"HTTP/1.0 200 OK\r\n\r\n"})
         )
     assert raised.value.alive
+
+
+async def test_of_an_answer_in_parts_only_what_is_missing_is_told() -> None:
+    answer = (
+        b"HTTP/1.1 503 No\r\n\r\n"
+        b'{"service":"gateway","ready":false,"components":{"broker":"ready","database":"starting","relay":"idle"}}'
+    )
+    with pytest.raises(Unfit, match=r"^database: starting; relay: idle$"):
+        await http_check(await answering({"/ready": answer, "/health": b"HTTP/1.0 200 OK\r\n\r\n"}))
+
+
+async def test_a_port_where_nobody_listens_is_no_news_of_a_child_that_starts() -> None:
+    with pytest.raises(Unfit) as raised:
+        await http_check(free_port())
+    assert raised.value.silent
 
 
 async def test_a_chunked_answer_is_told_without_its_framing() -> None:

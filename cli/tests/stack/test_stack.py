@@ -15,7 +15,7 @@ import pytest
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
-from grace_cli.stack.lifecycle import down, follow, living, purge, running_status, sentence, start_in_foreground, up
+from grace_cli.stack.lifecycle import down, living, purge, running_status, sentence, start_in_foreground, up
 from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan
 from grace_cli.stack.progress import Silent
 from grace_cli.stack.status import ChildStatus, StackStatus, State
@@ -189,8 +189,10 @@ def test_down_leaves_no_process_and_keeps_the_records(stack: Stack) -> None:
     family = psutil.Process(status.pid).children(recursive=True)
     password = (stack.home.credentials / "gateway.env").read_text()
 
-    assert down(stack.home)
+    seen: list[StackStatus] = []
+    assert down(stack.home, watch=seen.append)
 
+    assert any(status.stopping for status in seen)
     assert [process for process in family if process.is_running()] == []
     assert (stack.folder / "gateway" / "stopped").exists()
     assert not down(stack.home)
@@ -211,7 +213,7 @@ def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: P
             raise CliError(sentence(child), code=Exit.NOT_READY)
 
     try:
-        with pytest.raises(CliError, match=r"consensus is preparing \(migrating its tables: the reason is this"):
+        with pytest.raises(CliError, match=r"consensus is preparing \(migrating tables: the reason is this"):
             up(stack.home, stack.environ, Silent(), plan, PATIENCE_S, give_up)
         assert "No module named 'grace_absent'" in (stack.home.logs / "supervisor.log").read_text()
     finally:
@@ -226,10 +228,3 @@ def test_a_folder_with_foreign_files_is_not_purged(tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"thesis\.txt"):
         purge(home)
     assert (tmp_path / "thesis.txt").exists()
-
-
-def test_each_change_is_told_once() -> None:
-    seen: dict[str, str] = {}
-    status = StackStatus(1, 1.0, children=[ChildStatus("kafka", State.STARTING, detail="it does not answer")])
-    assert follow(seen, status) == ["kafka is starting (it does not answer)"]
-    assert follow(seen, status) == []
