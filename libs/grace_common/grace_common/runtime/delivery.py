@@ -97,7 +97,7 @@ class Delivery(ConsumerRebalanceListener):
         self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
         self._draining = False
         self.streams: Sequence[StreamConsumer] = ()  # of the same service: where dead letters of their topics replay
-        self.healthy = True
+        self.missing: str | None = None
 
     def attach(self, kafka: KafkaBroker) -> None:
         self._subscriber = subscribe(

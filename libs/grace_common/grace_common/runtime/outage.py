@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 # intervention (shutdown, crash), 58 system error (I/O). 25006 is a read-only standby during a fail-over.
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _PASSING_STATES = ("25006",)
+_DISK_FULL = "53100"
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -48,6 +49,8 @@ def describe_outage(error: BaseException) -> str:
     """Return one line for people: what is missing and what to do; never a credential."""
     text = str(getattr(error, "orig", None) or error).splitlines()[0:1]
     said = f"{type(error).__name__}: {text[0] if text else ''}"
+    if _sqlstate(error) == _DISK_FULL:
+        return f"PostgreSQL's disk is full ({said}); free some space where it keeps its data, and work goes on"
     if isinstance(error, KafkaError):
         # aiokafka does not tell a broker that is away from one that refuses the password while it bootstraps.
         return (
@@ -60,7 +63,7 @@ def describe_outage(error: BaseException) -> str:
 def describe_refusal(error: BaseException) -> str | None:
     """Return one line for people when a server knows us and says no, which waiting does not heal; else None."""
     cause = getattr(error, "orig", None) or error
-    if (getattr(cause, "sqlstate", None) or "").startswith("28"):  # invalid authorization specification
+    if (_sqlstate(error) or "").startswith("28"):  # invalid authorization specification
         return "PostgreSQL refuses the role or its password; check GRACE_DATABASE_URL"
     if isinstance(cause, AuthenticationFailedError):
         return "Kafka refuses the user or its password; check GRACE_KAFKA_USERNAME and GRACE_KAFKA_PASSWORD"
@@ -69,6 +72,11 @@ def describe_refusal(error: BaseException) -> str | None:
             f"Kafka does not allow this user what the topics table says it needs ({type(cause).__name__}); provision it"
         )
     return None
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    found: str | None = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return found
 
 
 def _passes(sqlstate: str | None) -> bool:

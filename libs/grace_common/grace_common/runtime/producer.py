@@ -2,13 +2,18 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
 
-from grace_common.runtime.seal import Outgoing, Sealer
+from grace_common.runtime.seal import Headers, Outgoing, Sealer
 from grace_common.runtime.settings import Settings
+
+_partitioner: Final = DefaultPartitioner()
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -34,7 +39,9 @@ def connection(settings: Settings) -> dict[str, Any]:
 class SealedProducer:
     """Seals and sends; a send returns when the broker has acknowledged every record.
 
-    A failed producer cannot be used again (its idempotence state is lost), so the next send makes a new one.
+    Records go as whole batches, one and then the next for each partition: aiokafka's own batching makes a future for
+    each record, which costs more than sealing it. A failed producer cannot be used again (its idempotence state is
+    lost), so the next send makes a new one.
     """
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
@@ -42,17 +49,16 @@ class SealedProducer:
         self._sealer = sealer
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._sending = asyncio.Lock()  # what two callers send must not be interleaved: keys keep their order
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Send records in order, sealed together. Raises aiokafka's errors; then none or some of them have arrived."""
         producer = await self._started()
         headers = self._sealer.seal_batch(records)
         try:
-            acknowledgements = [
-                await producer.send(record.topic, value=record.value, key=record.key, headers=sealed)
-                for record, sealed in zip(records, headers, strict=True)
-            ]
-            await asyncio.gather(*acknowledgements)
+            async with self._sending:
+                acknowledged = await self._submit(producer, zip(records, headers, strict=True))
+            await asyncio.gather(*acknowledged)
         except BaseException:
             await self.close()
             raise
@@ -62,6 +68,31 @@ class SealedProducer:
         if producer is not None:
             await producer.stop()
 
+    async def _submit(
+        self, producer: AIOKafkaProducer, sealed: Iterable[tuple[Outgoing, Headers]]
+    ) -> list[Awaitable[object]]:
+        """Hand the records over in batches; return what tells of each batch's acknowledgement."""
+        open_: dict[tuple[str, int], BatchBuilder] = {}
+        acknowledged: list[Awaitable[object]] = []
+
+        async def submit(place: tuple[str, int]) -> None:
+            batch = open_.pop(place)
+            batch.close()  # so that it goes at once
+            acknowledged.append(await producer.send_batch(batch, place[0], partition=place[1]))
+
+        for record, headers in sealed:
+            partitions = await producer.partitions_for(record.topic)
+            place = (record.topic, partition_of(record.key, len(partitions)))
+            if place not in open_:
+                open_[place] = producer.create_batch()
+            if open_[place].append(key=record.key, value=record.value, timestamp=None, headers=headers) is None:
+                await submit(place)  # it is full
+                open_[place] = producer.create_batch()
+                open_[place].append(key=record.key, value=record.value, timestamp=None, headers=headers)
+        for place in list(open_):
+            await submit(place)
+        return acknowledged
+
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
@@ -69,8 +100,7 @@ class SealedProducer:
                     **connection(self._settings),
                     enable_idempotence=True,
                     acks="all",
-                    compression_type="lz4",
-                    linger_ms=2,
+                    compression_type=self._settings.kafka_compression,
                     max_batch_size=512 * 1024,
                 )
                 try:
@@ -80,3 +110,10 @@ class SealedProducer:
                     raise
                 self._producer = producer
             return self._producer
+
+
+@lru_cache(maxsize=16_384)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key as Kafka's own clients choose it: murmur2, as any producer outside does."""
+    chosen: int = _partitioner(key, range(partitions), [])
+    return chosen

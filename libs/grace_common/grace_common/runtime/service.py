@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import uvloop
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from faststream.kafka import KafkaBroker
 from sqlalchemy import text
@@ -65,7 +66,7 @@ class Service:
     asgi: Application | None = None
     package: str | None = None
     clock: Clock = field(default_factory=SystemClock)
-    healthy: bool = True
+    missing: str | None = None
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.database)
@@ -136,7 +137,7 @@ class Service:
     async def readiness(self) -> Mapping[str, str | None]:
         """Return every component this service needs, with None where it is ready, else what is missing."""
         components: dict[str, str | None] = {
-            "consumers": None if self._consumes() else "waiting for the broker or the database",
+            "consumers": self._missing_for_consumers(),
             "broker": await self._missing_broker(),
             "relay": None if self._relay and self._relay.healthy else "the outbox is not being relayed to the broker",
         }
@@ -161,8 +162,10 @@ class Service:
     def migrations(self) -> Path | None:
         return Path(str(files(self.package) / "migrations")) if self.package else None
 
-    def _consumes(self) -> bool:
-        return self._consuming and self.healthy and all(one.healthy for one in self._consumers)
+    def _missing_for_consumers(self) -> str | None:
+        waiting = (one.missing for one in (self, *self._consumers))
+        found = next((missing for missing in waiting if missing is not None), None)
+        return found or (None if self._consuming else "waiting for the broker or the database")
 
     async def _missing_broker(self) -> str | None:
         """Return what is missing of the broker. Consumers do not say: aiokafka waits for it in silence."""
@@ -194,7 +197,7 @@ class Service:
             for router in self.routers
         ]
         coverage = RecordStream(
-            self.settings.service, "coverage", (LEDGER,), Coverage(self.database, self.settings.service)
+            self.settings.service, "coverage", (LEDGER,), Coverage(self.database, self.settings.service), wait_s=1.0
         )
         streams = [StreamConsumer(self.settings, stream, gate, stopped_by) for stream in (*self.streams, coverage)]
         for delivery in deliveries:
@@ -264,7 +267,8 @@ def main(build: Callable[[], Service]) -> None:
         telemetry.configure(service.settings.service, service.settings.log_level)
         match arguments:
             case []:
-                asyncio.run(service.run())
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(service.run())
             case ["migrate"]:
                 migrate.run(service.database, service.migrations())
             case _:

@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     kafka_bootstrap  host:port, several separated by commas
     kafka_username   None: the cluster asks for no authentication
     kafka_security_protocol  with …SSL the broker's certificate is checked against the system's authorities
+    kafka_compression  of what this service produces; None saves CPU where the broker is near, lz4 network and disk
     database_url     postgresql://role:password@host:port/database; the role's search path is its own schema
     identity_dir     key.pem, cert.pem and ca.pem of this workload
     state_dir        files only this service may read
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
+    kafka_compression: Literal["gzip", "snappy", "lz4", "zstd"] | None = None
     database_url: SecretStr
     identity_dir: Path
     state_dir: Path

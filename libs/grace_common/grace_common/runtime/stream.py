@@ -82,7 +82,8 @@ class RecordHandler(Protocol):
 class RecordStream:
     """A consumer group that reads verified records as they are, without opening them.
 
-    most  records in one call of the handler, at the most
+    most    records in one call of the handler, at the most
+    wait_s  how long the broker may hold records back to hand over more at once; they come at once when 1 MiB is there
     """
 
     service: str
@@ -90,6 +91,7 @@ class RecordStream:
     topics: Sequence[Topic]
     handler: RecordHandler
     most: int = 500
+    wait_s: float = 0.0
 
     @property
     def group_id(self) -> str:
@@ -129,6 +131,7 @@ def subscribe(
     listener: ConsumerRebalanceListener,
     *,
     most: int,
+    wait_s: float = 0.0,
 ) -> Any:
     """Subscribe `receive` to raw records of `topics`; return FastStream's subscriber (its `.consumer` commits)."""
 
@@ -152,7 +155,8 @@ def subscribe(
         ack_policy=AckPolicy.MANUAL,
         isolation_level="read_committed",
         batch_timeout_ms=20,
-        fetch_max_wait_ms=200,
+        fetch_max_wait_ms=int(wait_s * 1000) or 200,
+        fetch_min_bytes=1024 * 1024 if wait_s else 1,
         max_records=most,
         max_partition_fetch_bytes=4 * 1024 * 1024,
         max_poll_interval_ms=24
@@ -346,7 +350,7 @@ class StreamConsumer(ConsumerRebalanceListener):
         self._settings = settings
         self._stopped_by = stopped_by
         self._subscriber: Any = None
-        self.healthy = True
+        self.missing: str | None = None
 
     def attach(self, kafka: KafkaBroker) -> None:
         self._subscriber = subscribe(
@@ -357,6 +361,7 @@ class StreamConsumer(ConsumerRebalanceListener):
             self._receive,
             self,
             most=self._stream.most,
+            wait_s=self._stream.wait_s,
         )
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
@@ -401,11 +406,11 @@ class StreamConsumer(ConsumerRebalanceListener):
             return None
 
 
-class _Health(Protocol):
-    healthy: bool
+class _Waiting(Protocol):
+    missing: str | None  # what it waits for, and what to do about it
 
 
-async def patiently(work: Callable[[], Awaitable[R]], owner: _Health) -> R:
+async def patiently(work: Callable[[], Awaitable[R]], owner: _Waiting) -> R:
     """Do `work`; while the database or the broker is out, wait with growing pauses and do it again."""
     pause_s = 0.2
     while True:
@@ -414,12 +419,12 @@ async def patiently(work: Callable[[], Awaitable[R]], owner: _Health) -> R:
         except Exception as error:
             if not is_outage(error):
                 raise
-            owner.healthy = False
-            _log.warning("waiting", missing=describe_outage(error), retry_in_s=pause_s)
+            owner.missing = describe_outage(error)
+            _log.warning("waiting", missing=owner.missing, retry_in_s=pause_s)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 5.0)
         else:
-            owner.healthy = True
+            owner.missing = None
             return result
 
 
