@@ -24,7 +24,9 @@ from grace_gateway.api import (
     tasks,
 )
 from grace_gateway.api.door import Door
+from grace_gateway.api.express import Express, Lane
 from grace_gateway.api.keyring import Keyring
+from grace_gateway.domain.requests import DecisionRequest, EvaluationRequest, TaskRequest
 from grace_gateway.ports import Ports
 
 
@@ -81,6 +83,14 @@ def application(
     app.state.ports = ports
     app.state.keyring = keyring
     app.state.readiness = readiness
-    door = Door(app, ports, keyring, lagging)
+    express = Express(
+        app,
+        [
+            Lane("/api/tasks", TaskRequest, tasks.submit_task),
+            Lane("/api/evaluations", EvaluationRequest, evaluations.submit_evaluation),
+            Lane("/api/decisions", DecisionRequest, decisions.submit_decision),
+        ],
+    )
+    door = Door(express, ports, keyring, lagging)
     app.state.refusals = door.refusals
     return door

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from grace_common.runtime.operation import Operation
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from grace_gateway.api.problems import Problem
 from grace_gateway.domain.json_limits import fault
@@ -33,14 +34,35 @@ def everyone(endpoint: Endpoint) -> Endpoint:
 
 def allowed_roles(route: APIRoute) -> frozenset[Role]:
     """Return the roles a route declares; TypeError when it declares none."""
-    roles: frozenset[Role] | None = getattr(route.endpoint, _ALLOWED, None)
-    if not roles:
-        raise TypeError(f"{route.path} does not say who may call it: put @allow(…) under its route")
-    return roles
+    return Gate(route.endpoint, route.path).roles
+
+
+class Gate:
+    """What stands before one endpoint: its name for the operation's record, and who may pass."""
+
+    def __init__(self, endpoint: Callable[..., Any], path: str) -> None:
+        roles: frozenset[Role] | None = getattr(endpoint, _ALLOWED, None)
+        if not roles:
+            raise TypeError(f"{path} does not say who may call it: put @allow(…) under its route")
+        self.roles = roles
+        self._name = f"gateway.{endpoint.__name__}"
+
+    def admit(self, request: Request) -> None:
+        """Return when the identity that asks has one of the declared roles; Problem 403 otherwise."""
+        operation_of(request).name = self._name
+        if not identity_of(request).has_any(self.roles):
+            raise Problem(403, f"this needs one of the roles {', '.join(sorted(self.roles))}")
 
 
 class BoundedRequest(Request):
     """A request whose JSON keeps integers of any size and is nested no deeper than an envelope may be."""
+
+    async def body(self) -> bytes:
+        """Return the whole body; Problem 400 when the client goes away first."""
+        try:
+            return await super().body()
+        except ClientDisconnect as error:
+            raise Problem(400, "the client went away before its request had arrived") from error
 
     async def json(self) -> Any:
         """Return the body's JSON value; Problem 422 when it is none, or nothing we can keep."""
@@ -58,15 +80,11 @@ class GuardedRoute(APIRoute):
     """Lets a request through to the endpoint when its identity has one of the declared roles."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        roles = allowed_roles(self)
+        gate = Gate(self.endpoint, self.path)
         handle = super().get_route_handler()
-        name = f"gateway.{self.name}"
 
         async def guarded(request: Request) -> Response:
-            operation = operation_of(request)
-            operation.name = name
-            if not identity_of(request).has_any(roles):
-                raise Problem(403, f"this needs one of the roles {', '.join(sorted(roles))}")
+            gate.admit(request)
             return await handle(BoundedRequest(request.scope, request.receive))
 
         return guarded

@@ -67,11 +67,15 @@ def problem_response(
 
 def install(app: FastAPI) -> None:
     """Answer every refusal and failure of `app` with a problem document."""
-    app.add_exception_handler(StarletteHTTPException, _on_http)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(Refused, _on_refused)
-    app.add_exception_handler(Unready, _on_unready)
+    for kind, handler in _HANDLERS:
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(Exception, on_failure)
+
+
+async def answer_to(request: Request, error: Exception) -> Response:
+    """Return the problem document that answers an error."""
+    handler = next((handler for kind, handler in _HANDLERS if isinstance(error, kind)), on_failure)
+    return await handler(request, error)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -109,6 +113,15 @@ async def on_failure(request: Request, error: Exception) -> Response:
         return _answer(request, 503, detail, {"Retry-After": str(RETRY_AFTER_S)}, None)
     _log.error("request_failed", path=request.url.path, exc_info=error)
     return _answer(request, 500, "an error of Grace itself, which its log describes", None, None)
+
+
+_HANDLERS: Final = (
+    (StarletteHTTPException, _on_http),
+    (RequestValidationError, _on_invalid),
+    (Refused, _on_refused),
+    (Unready, _on_unready),
+)
+FORESEEN: Final = tuple(kind for kind, _ in _HANDLERS)
 
 
 def _answer(
