@@ -44,6 +44,7 @@ def up(
     if advice:
         reporter.say(advice)
     if foreground:
+        reporter.say("Grace runs in this terminal: Ctrl-C stops it, grace status in another one shows it.")
         start_in_foreground(home, os.environ, reporter)
     watch = Watch(Console(stderr=True, quiet=as_json), "Starting Grace")
     try:
@@ -119,25 +120,23 @@ def status(as_json: AsJson = False) -> None:
 
 
 def table(status: "StackStatus", now: datetime) -> "Table":
-    """Return the stack as a table; the last columns are there only when a process had trouble."""
+    """Return the stack as a table; it tells of restarts when there were any."""
     from rich.table import Table
     from rich.text import Text
 
-    from grace_cli.stack.watch import STYLES
+    from grace_cli.stack.watch import STYLES, doing
 
-    troubled = any(child.restarts or child.detail for child in status.children)
+    restarted = ("restarts", "last exit") if any(child.restarts for child in status.children) else ()
     shown = Table(box=None, pad_edge=False, header_style="dim")
     shown.add_column("process", no_wrap=True)
-    shown.add_column("state", no_wrap=True)
-    for number in ("for", "pid", "port", *(("restarts", "last exit") if troubled else ())):
+    shown.add_column("state", overflow="fold")
+    for number in ("for", "pid", "port", *restarted):
         shown.add_column(number, justify="right", no_wrap=True)
-    if troubled:
-        shown.add_column("why", overflow="fold")
     for child in status.children:
-        numbers = (child.pid, child.port, *((child.restarts, child.last_exit) if troubled else ()))
-        cells = ["" if cell is None else str(cell) for cell in numbers]
-        state = Text(child.state, STYLES.get(child.state, "yellow"))
-        shown.add_row(child.name, state, age(child.since, now), *cells, *([Text(child.detail)] if troubled else []))
+        state, what = doing(child, status.stopping)
+        numbers = (child.pid, child.port, *((child.restarts, child.last_exit) if restarted else ()))
+        cells = ("" if cell is None else str(cell) for cell in numbers)
+        shown.add_row(child.name, Text(what, STYLES.get(state, "yellow")), age(child.since, now), *cells)
     return shown
 
 

@@ -22,8 +22,9 @@ from grace_cli.stack.plan import StackPlan, default_plan
 from grace_cli.stack.postgres import postgres_programs
 from grace_cli.stack.progress import MIB, Reporter
 from grace_cli.stack.servers import existing_kafka, existing_postgres
-from grace_cli.stack.status import ChildStatus, StackStatus, State, process_of, read_status
+from grace_cli.stack.status import StackStatus, State, process_of, read_status
 from grace_cli.stack.supervisor import end_leftovers
+from grace_cli.stack.watch import sentences
 
 UP_TIMEOUT_S: Final = 180.0
 DOWN_TIMEOUT_S: Final = 90.0
@@ -193,12 +194,7 @@ def waiting_for(status: StackStatus | None) -> str:
     """Name the children that are not ready, and why."""
     if status is None:
         return "the supervisor has not begun"
-    return "; ".join(sentence(child) for child in status.children if child.state is not State.READY)
-
-
-def sentence(child: ChildStatus) -> str:
-    """Say what a child is doing: `gateway is preparing (migrating its tables)`."""
-    return f"{child.name} is {child.state}" + (f" ({child.detail})" if child.detail else "")
+    return "; ".join(sentences(child for child in status.children if child.state is not State.READY))
 
 
 def living(status: StackStatus) -> list[psutil.Process]:

@@ -1,7 +1,7 @@
 """What a person sees while the stack starts or stops: a picture that changes on a terminal, lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from grace_cli.stack.status import ChildStatus, StackStatus, State
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 REFRESH_PER_S: Final = 8
-TOLD: Final = (State.PREPARING, State.STARTING, State.READY, State.UNREADY, State.RESTARTING, State.STOPPED)
 STYLES: Final = {State.READY: "green", State.UNREADY: "red", State.RESTARTING: "red", State.STOPPED: "dim"}
 
 
@@ -103,16 +102,29 @@ def follow(seen: dict[str, str], status: StackStatus) -> list[str]:
     """Return a sentence for those children that entered a new state together; `seen` is brought up to date.
 
     That a child waits is not told, nor that it was ready before anybody looked; that what prepares it failed, and when
-    it is tried again, is.
+    it is tried again, is. While the stack stops, only that a child has.
     """
-    news: dict[str, list[str]] = {}
+    news = []
     for child in status.children:
-        what = child.state + (f" ({child.detail})" if child.detail else "")
-        key = what if child.state is State.PREPARING else child.state
-        if seen.get(child.name, State.READY) != key and child.state in TOLD:
-            news.setdefault(what, []).append(child.name)
+        key = condition(child) if child.state is State.PREPARING else child.state
+        told = child.state is State.STOPPED if status.stopping else child.state is not State.WAITING
+        if told and seen.get(child.name, State.READY) != key:
+            news.append(child)
         seen[child.name] = key
-    return [f"{together(names)} {'is' if len(names) == 1 else 'are'} {what}" for what, names in news.items()]
+    return sentences(news)
+
+
+def condition(child: ChildStatus) -> str:
+    """Return a child's state and why: `preparing (migrating tables)`."""
+    return child.state + (f" ({child.detail})" if child.detail else "")
+
+
+def sentences(children: Iterable[ChildStatus]) -> list[str]:
+    """Say what children are doing, those in the same condition together: `kafka and postgres are starting`."""
+    groups: dict[str, list[str]] = {}
+    for child in children:
+        groups.setdefault(condition(child), []).append(child.name)
+    return [f"{together(names)} {'is' if len(names) == 1 else 'are'} {what}" for what, names in groups.items()]
 
 
 def together(names: Sequence[str]) -> str:

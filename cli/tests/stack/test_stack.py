@@ -15,10 +15,11 @@ import pytest
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
-from grace_cli.stack.lifecycle import down, living, purge, running_status, sentence, start_in_foreground, up
+from grace_cli.stack.lifecycle import down, living, purge, running_status, start_in_foreground, up
 from grace_cli.stack.plan import Preparation, ServicePlan, StackPlan
 from grace_cli.stack.progress import Silent
 from grace_cli.stack.status import ChildStatus, StackStatus, State
+from grace_cli.stack.watch import sentences
 
 FAKE = str(Path(__file__).with_name("fake_service.py"))
 PATIENCE_S = 120.0
@@ -210,7 +211,7 @@ def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: P
         """End the wait as its time limit would, once the failure is shown."""
         child = next(child for child in status.children if child.name == "consensus")
         if "again in" in child.detail:
-            raise CliError(sentence(child), code=Exit.NOT_READY)
+            raise CliError(sentences([child])[0], code=Exit.NOT_READY)
 
     try:
         with pytest.raises(CliError, match=r"consensus is preparing \(migrating tables: the reason is this"):

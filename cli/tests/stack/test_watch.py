@@ -43,6 +43,11 @@ def test_neither_waiting_nor_what_was_ready_before_is_told() -> None:
     ]
 
 
+def test_of_a_stack_that_stops_only_what_has_stopped_is_told() -> None:
+    children = ChildStatus("kafka", State.STARTING), ChildStatus("gateway", State.STOPPED)
+    assert follow({}, status(*children, stopping=True)) == ["gateway is stopped"]
+
+
 def test_each_failure_of_what_prepares_a_child_is_told() -> None:
     seen: dict[str, str] = {}
     for detail in ("migrating tables", "migrating tables: no space; again in 1 s"):
