@@ -12,6 +12,7 @@ from typing import Final
 
 from grace_cli.errors import CliError
 from grace_cli.stack.command import Command
+from grace_cli.stack.disk import MIB, require_room
 from grace_cli.stack.ports import LOOPBACK
 
 ClientConfig = dict[str, str | int | float | bool]
@@ -22,6 +23,9 @@ HEAP: Final = ("-Xms96m", "-Xmx384m")
 
 # 4.4 with its default of 128 MiB would fill a quarter of the heap with the log cleaner's table.
 CLEANER_BYTES: Final = 4 * 1024 * 1024
+
+# It maps the index of each partition into memory, and is killed by the first page that the disk has no room for.
+LEAST_ROOM_BYTES: Final = 32 * MIB
 
 LOGGING: Final = """\
 status = warn
@@ -64,8 +68,9 @@ class KafkaServer:
     def prepare(self) -> None:
         """Write the configuration, and format the record folder at the first start.
 
-        raises  CliError when the folder cannot be written or the format fails
+        raises  CliError when the disk is full, the folder cannot be written, or the format fails
         """
+        require_room("Kafka", self.folder, LEAST_ROOM_BYTES)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._write("server.properties", self.properties(self._data))

@@ -16,9 +16,11 @@ from grace_cli.errors import CliError
 from grace_cli.stack.accounts import Account, reachable_folder, server_account
 from grace_cli.stack.artifacts import ArtifactCache, postgres_artifact
 from grace_cli.stack.command import Command
+from grace_cli.stack.disk import MIB, require_room
 from grace_cli.stack.ports import LOOPBACK
 
 ADMIN: Final = "postgres"
+LEAST_ROOM_BYTES: Final = 32 * MIB  # to recover and to begin: two segments of its write-ahead log
 
 # PostgreSQL documentation, "Message Formats": StartupMessage and the answers to it.
 PROTOCOL: Final = 3 << 16
@@ -63,8 +65,9 @@ class PostgresServer:
     def prepare(self) -> None:
         """Make the database cluster at the first start.
 
-        raises  CliError when the folder cannot be written or initdb fails
+        raises  CliError when the disk is full, the folder cannot be written, or initdb fails
         """
+        require_room("PostgreSQL", self.folder, LEAST_ROOM_BYTES)
         if (self._data / "PG_VERSION").exists():
             self._drop_stale_lock()
             return

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
@@ -71,6 +72,9 @@ class StackStatus:
         return asdict(self) | {"ready": self.ready}
 
 
+ROOM_BYTES: Final = 16 * 1024  # the file has them from the beginning, so that writing over it needs no others
+
+
 class Board:
     """The supervisor's view of the stack, which is on disk after each change."""
 
@@ -114,11 +118,14 @@ class Board:
         self.write()
 
     def write(self) -> None:
-        """Write the file; a full disk is logged and the supervisor goes on."""
+        """Write the file; on a full disk, which it must tell of, over what stands there."""
+        content = json.dumps(self.status.as_json(), indent=2).ljust(ROOM_BYTES - 1) + "\n"
         try:
-            write_whole(self._path, json.dumps(self.status.as_json(), indent=2) + "\n", durable=False)
+            write_whole(self._path, content, durable=False)
         except CliError as error:
             self._log(error.message)
+            with suppress(OSError), self._path.open("r+") as file:
+                file.write(content)
 
 
 def read_status(path: Path) -> StackStatus | None:

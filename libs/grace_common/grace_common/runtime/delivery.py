@@ -40,10 +40,10 @@ from grace_common.runtime.router import EventRouter, Route, Work, inbox_key
 from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.runtime.settings import Settings
 from grace_common.runtime.stream import (
+    Commits,
     Gate,
     Record,
     StreamConsumer,
-    commit,
     fail,
     last_positions,
     patiently,
@@ -93,6 +93,7 @@ class Delivery(ConsumerRebalanceListener):
         self._clock = clock
         self._stopped_by = stopped_by
         self._subscriber: Any = None
+        self._commits = Commits(lambda: self._subscriber.consumer, stopped_by)
         self._queues: dict[TopicPartition, asyncio.Queue[Record]] = {}
         self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
         self._draining = False
@@ -110,6 +111,7 @@ class Delivery(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Hand back what was not finished: its offset is not committed, so the next owner gets it."""
         await self._cancel(revoked)
+        await self._commits.flush()
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is in hand, at most `grace_s` seconds; hand back the rest."""
@@ -126,6 +128,7 @@ class Delivery(ConsumerRebalanceListener):
             for task in unfinished:
                 task.cancel()
         await self._cancel(list(self._workers))
+        await self._commits.flush()
 
     async def _receive(self, records: Sequence[Record]) -> None:
         if self._draining:
@@ -151,7 +154,7 @@ class Delivery(ConsumerRebalanceListener):
                     chunk.append(queue.get_nowait())
                 with telemetry.BATCH_SECONDS.labels(self._router.group_id).time():
                     await self._deliver(chunk)
-                await commit(self._subscriber.consumer, last_positions(chunk))
+                self._commits.note(last_positions(chunk))
                 for _ in chunk:
                     queue.task_done()
                 if queue.qsize() < _RESUME_BELOW and partition in self._subscriber.consumer.paused():

@@ -232,6 +232,9 @@ class Service:
         http.should_exit = True
         for delivery in deliveries:
             await delivery.stop(_STOP_GRACE_S)
+        for consumer in self._consumers:
+            if isinstance(consumer, StreamConsumer):
+                await _within("positions", asyncio.create_task(consumer.stop()))
         await _within("consumers", asyncio.create_task(kafka.stop()))
         for task in tasks[1:]:
             task.cancel()

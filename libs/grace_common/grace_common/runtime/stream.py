@@ -42,6 +42,7 @@ from grace_common.runtime.settings import Settings
 
 _log = structlog.get_logger(__name__)
 R = TypeVar("R")
+_COMMIT_AFTER_S: Final = 0.25
 # What a dead letter keeps of a refused record, in bytes. Together, in base64, they fit into an envelope: whatever a
 # hostile record carries, its dead letter can be stated.
 _LONGEST_KEPT: Final = 24 * 1024
@@ -203,6 +204,38 @@ async def commit(consumer: AIOKafkaConsumer | None, positions: Mapping[TopicPart
         _log.warning("commit_waits", missing=describe_outage(error))
 
 
+class Commits:
+    """Commits positions a moment later, those of many batches at once.
+
+    Their effects are durable already, and what a crash lets come again is recognised: there is no hurry, and a commit
+    for each batch costs the broker more than the batch itself.
+    """
+
+    def __init__(self, consumer: Callable[[], AIOKafkaConsumer | None], stopped_by: "asyncio.Future[None]") -> None:
+        self._consumer = consumer
+        self._stopped_by = stopped_by
+        self._positions: dict[TopicPartition, int] = {}
+        self._later: asyncio.Task[None] | None = None
+
+    def note(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Take positions whose records are done."""
+        self._positions |= positions
+        if self._later is None or self._later.done():
+            self._later = asyncio.create_task(self._soon())
+
+    async def flush(self) -> None:
+        """Commit now what was noted: partitions are about to go to another, or this consumer ends."""
+        positions, self._positions = self._positions, {}
+        await commit(self._consumer(), positions)
+
+    async def _soon(self) -> None:
+        await asyncio.sleep(_COMMIT_AFTER_S)
+        try:
+            await self.flush()
+        except Exception as error:  # noqa: BLE001  (a bug of any kind must stop the service, not this task alone)
+            fail(self._stopped_by, error)
+
+
 def refusal_id(record: Record) -> UUID:
     """Return the id of a record's refusal: the same whoever refuses it, so the ledger holds it once."""
     return uuid5(NAMESPACE_URL, f"kafka:{record.topic}/{record.partition}/{record.offset}")
@@ -350,6 +383,7 @@ class StreamConsumer(ConsumerRebalanceListener):
         self._settings = settings
         self._stopped_by = stopped_by
         self._subscriber: Any = None
+        self._commits = Commits(lambda: self._subscriber.consumer, stopped_by)
         self.missing: str | None = None
 
     def attach(self, kafka: KafkaBroker) -> None:
@@ -373,7 +407,12 @@ class StreamConsumer(ConsumerRebalanceListener):
                 self._subscriber.consumer.seek(partition, position)
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Nothing is held between batches."""
+        """Nothing is held between batches but their positions."""
+        await self._commits.flush()
+
+    async def stop(self) -> None:
+        """Commit what is done, while there is a connection."""
+        await self._commits.flush()
 
     async def _receive(self, records: Sequence[Record]) -> None:
         try:
@@ -382,7 +421,7 @@ class StreamConsumer(ConsumerRebalanceListener):
                 if verified:
                     await patiently(lambda: self._stream.handler.handle(verified), self)
             telemetry.HANDLED.labels(self._stream.group, "handled").inc(len(verified))
-            await commit(self._subscriber.consumer, last_positions(records))
+            self._commits.note(last_positions(records))
         except Exception as error:
             fail(self._stopped_by, error)
             raise

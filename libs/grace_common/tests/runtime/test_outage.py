@@ -35,13 +35,11 @@ def wrapped(kind: type[DBAPIError], sqlstate: str | None, *, lost: bool = False)
         asyncpg.InterfaceError("closed"),
         asyncpg.CannotConnectNowError("said"),
         asyncpg.AdminShutdownError("said"),
-        asyncpg.DiskFullError("said"),
         asyncpg.DeadlockDetectedError("said"),
         asyncpg.TooManyConnectionsError("said"),
         wrapped(OperationalError, None),
         wrapped(DBAPIError, "57P01"),
         wrapped(DBAPIError, "25006"),
-        wrapped(DBAPIError, "53100"),
         wrapped(DBAPIError, None, lost=True),
         aiokafka.errors.KafkaConnectionError(),
         aiokafka.errors.KafkaTimeoutError(),
@@ -57,6 +55,16 @@ def test_an_outage_is_waited_out_and_told_in_one_line_that_says_where_to_look(er
     assert "check that" in said
     assert "GRACE_" in said
     assert "\n" not in said
+    assert CANARY not in said
+
+
+@pytest.mark.parametrize("error", [asyncpg.DiskFullError("said"), wrapped(DBAPIError, "53100")], ids=repr)
+def test_a_full_disk_is_waited_out_and_told_as_what_it_is(error: Exception) -> None:
+    assert is_outage(error)
+    assert describe_refusal(error) is None
+    said = describe_outage(error)
+    assert "PostgreSQL's disk is full" in said
+    assert "free some space" in said
     assert CANARY not in said
 
 
