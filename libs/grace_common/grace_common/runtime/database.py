@@ -72,6 +72,7 @@ class Database:
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _before)
         event.listen(self.engine.sync_engine, "after_cursor_execute", _after)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")  # on the same pool
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -95,9 +96,9 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection that reads outside any transaction of ours (autocommit)."""
-        async with self.engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+        """Open a connection on which each statement is a transaction of its own (autocommit)."""
+        async with self._autocommit.connect() as connection:
+            yield connection
 
     async def close(self) -> None:
         await self.engine.dispose()

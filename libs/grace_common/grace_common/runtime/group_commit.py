@@ -19,6 +19,8 @@ class GroupCommit(Generic[Item, Result]):
     work  gets the connection and the group, returns one result per item; when a group fails, each of its items is
           tried alone, so that one bad item costs the others nothing but time. It belongs to no operation: the
           statements of a shared transaction are nobody's alone
+    autocommit  each statement of `work` is its own transaction: for work that is one statement, at a quarter of the
+                round trips. A group whose later statement fails is tried again all the same
     """
 
     def __init__(
@@ -27,10 +29,11 @@ class GroupCommit(Generic[Item, Result]):
         work: Callable[[AsyncConnection, Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
         largest: int = 128,
+        autocommit: bool = False,
     ) -> None:
-        self._database = database
         self._work = work
         self._largest = largest
+        self._opened = database.reading if autocommit else database.transaction
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -73,7 +76,7 @@ class GroupCommit(Generic[Item, Result]):
                 future.set_result(result)
 
     async def _commit(self, items: Sequence[Item]) -> Sequence[Result]:
-        async with self._database.transaction() as connection:
+        async with self._opened() as connection:
             results = await self._work(connection, items)
             if len(results) != len(items):
                 raise RuntimeError(f"the work returned {len(results)} results for {len(items)} items")

@@ -1,26 +1,50 @@
-"""Requests made durable in groups: submissions and outbox rows in one transaction, shared by all that wait."""
+"""Requests made durable in groups: submissions and outbox rows in one statement, shared by all that wait.
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+One statement is one transaction and one round trip; a transaction around several costs three more, which a request
+would wait for.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.events.task import ApprovalGiven
-from grace_common.runtime.database import Database
+from grace_common.runtime.database import Database, after_commit
 from grace_common.runtime.group_commit import GroupCommit
 from grace_common.runtime.outbox import Outbox
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from grace_gateway.adapters.rows import SUBMISSION_COLUMNS, insert_submissions, submission_of
+from grace_gateway.adapters.rows import INSERT_SUBMISSIONS, SUBMISSION_COLUMNS, submission_columns, submission_of
 from grace_gateway.domain.submission import Submission
 from grace_gateway.ports import Entry
 
+# Facts go out in their order; one that belongs to a submission only if that is new. A receipt shows an approval's
+# record byte for byte, long after the outbox has let it go.
+_STATE: Final = text(
+    f"""
+    WITH new AS ({INSERT_SUBMISSIONS}),
+    fact AS (
+        SELECT * FROM unnest(CAST(:owners AS uuid[]), CAST(:event_ids AS uuid[]), CAST(:topics AS text[]),
+                             CAST(:keys AS bytea[]), CAST(:values AS bytea[]), CAST(:approvals AS boolean[]))
+                      WITH ORDINALITY AS one (owner, event_id, topic, key, value, approval, place)
+        WHERE owner IS NULL OR owner IN (SELECT id FROM new)
+    ),
+    stated AS (
+        INSERT INTO outbox (event_id, topic, key, value)
+        SELECT event_id, topic, key, value FROM fact ORDER BY place
+        ON CONFLICT (event_id) DO NOTHING
+    ),
+    kept AS (
+        INSERT INTO approval_record (event_id, value) SELECT event_id, value FROM fact WHERE approval
+        ON CONFLICT DO NOTHING
+    )
+    SELECT id FROM new
+    """
+)
 _EXISTING: Final = text(f"SELECT {SUBMISSION_COLUMNS} FROM submission WHERE id = ANY(:ids)")
 _BACKLOG: Final = text("SELECT count(*) FROM (SELECT FROM outbox WHERE sent_at IS NULL LIMIT :most) AS waiting")
-_KEEP_APPROVAL: Final = text(
-    "INSERT INTO approval_record (event_id, value) VALUES (:id, :value) ON CONFLICT DO NOTHING"
-)
 _MOST_COUNTED: Final = 1_000_000
 
 
@@ -30,7 +54,7 @@ class PostgresJournal:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
-        self._group: GroupCommit[Entry, Submission | None] = GroupCommit(database, self._commit)
+        self._group: GroupCommit[Entry, Submission | None] = GroupCommit(database, self._commit_group, autocommit=True)
 
     async def commit(self, entry: Entry) -> Submission | None:
         return await self._group.submit(entry)
@@ -39,43 +63,74 @@ class PostgresJournal:
         async with self._database.transaction() as connection:
             await work()
             await self._commit(connection, [entry])
+            after_commit(self._outbox.wake.set)
 
     async def backlog(self) -> int:
         async with self._database.reading() as connection:
             return int(await connection.scalar(_BACKLOG, {"most": _MOST_COUNTED}) or 0)
 
-    async def _commit(self, connection: AsyncConnection, entries: Sequence[Entry]) -> list[Submission | None]:
-        existing = await self._submit(connection, [entry.submission for entry in entries if entry.submission])
-        results: list[Submission | None] = []
-        first: dict[UUID, Submission] = {}
-        envelopes: list[Envelope] = []
-        for entry in entries:
-            submission = entry.submission
-            before = None
-            if submission is not None:
-                before = existing.get(submission.id) or first.get(submission.id)
-                first.setdefault(submission.id, submission)
-            if before is None:
-                envelopes += entry.effects
-            if before is None or (submission is not None and submission.repeats(before)):
-                envelopes += entry.envelopes
-            results.append(before)
-        await self._outbox.add(envelopes)
-        approvals = [envelope for envelope in envelopes if isinstance(envelope.event, ApprovalGiven)]
-        if approvals:
-            # A receipt shows an approval's record byte for byte, long after the outbox has let it go.
-            rows = [{"id": one.id, "value": encode(one)} for one in approvals]
-            await connection.execute(_KEEP_APPROVAL, rows)
+    async def _commit_group(self, connection: AsyncConnection, entries: Sequence[Entry]) -> list[Submission | None]:
+        results = await self._commit(connection, entries)
+        self._outbox.wake.set()
         return results
 
-    async def _submit(self, connection: AsyncConnection, submissions: Sequence[Submission]) -> dict[UUID, Submission]:
-        """Insert submissions; return, by id, those that another transaction had inserted before."""
-        if not submissions:
-            return {}
-        unique = {submission.id: submission for submission in reversed(submissions)}
-        inserted = await insert_submissions(connection, list(unique.values()))
-        known = [id_ for id_ in unique if id_ not in inserted]
-        if not known:
-            return {}
-        rows = await connection.execute(_EXISTING, {"ids": known})
-        return {row.id: submission_of(row) for row in rows}
+    async def _commit(self, connection: AsyncConnection, entries: Sequence[Entry]) -> list[Submission | None]:
+        first: dict[UUID, Entry] = {}
+        stated: list[tuple[UUID | None, Envelope]] = []
+        for entry in entries:
+            owner = entry.submission.id if entry.submission is not None else None
+            if owner is None or first.setdefault(owner, entry) is entry:
+                stated += [(owner, envelope) for envelope in (*entry.effects, *entry.envelopes)]
+        submissions = {id_: entry.submission for id_, entry in first.items() if entry.submission is not None}
+        new = await self._state(connection, list(submissions.values()), stated)
+        results: list[Submission | None] = [None] * len(entries)
+        if len(new) < sum(entry.submission is not None for entry in entries):
+            results = await self._repeated(connection, entries, first, new, submissions)
+        return results
+
+    async def _repeated(
+        self,
+        connection: AsyncConnection,
+        entries: Sequence[Entry],
+        first: Mapping[UUID, Entry],
+        new: Collection[UUID],
+        submissions: Mapping[UUID, Submission],
+    ) -> list[Submission | None]:
+        """Return what had the entries' ids before them; state the operations that asked for the same again."""
+        rows = await connection.execute(_EXISTING, {"ids": [id_ for id_ in first if id_ not in new]})
+        known = {**submissions, **{row.id: submission_of(row) for row in rows}}
+        results: list[Submission | None] = []
+        again: list[tuple[UUID | None, Envelope]] = []
+        for entry in entries:
+            submission = entry.submission
+            if submission is None or (submission.id in new and first[submission.id] is entry):
+                results.append(None)
+                continue
+            before = known[submission.id]
+            results.append(before)
+            if submission.repeats(before):
+                again += [(None, envelope) for envelope in entry.envelopes]
+        if again:
+            await self._state(connection, [], again)
+        return results
+
+    async def _state(
+        self,
+        connection: AsyncConnection,
+        submissions: Sequence[Submission],
+        stated: Sequence[tuple[UUID | None, Envelope]],
+    ) -> set[UUID]:
+        """Insert submissions and state facts, each with the submission it belongs to; return the ids that are new."""
+        rows = await connection.execute(_STATE, {**submission_columns(submissions), **_fact_columns(stated)})
+        return {row.id for row in rows}
+
+
+def _fact_columns(stated: Sequence[tuple[UUID | None, Envelope]]) -> dict[str, Any]:
+    return {
+        "owners": [owner for owner, _ in stated],
+        "event_ids": [envelope.id for _, envelope in stated],
+        "topics": [envelope.event.TOPIC.name for _, envelope in stated],
+        "keys": [envelope.key for _, envelope in stated],
+        "values": [encode(envelope) for _, envelope in stated],
+        "approvals": [isinstance(envelope.event, ApprovalGiven) for _, envelope in stated],
+    }

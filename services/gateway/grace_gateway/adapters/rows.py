@@ -1,23 +1,22 @@
 """How submissions and facts stand in their tables."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import pydantic_core
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from grace_gateway.domain.fact import Fact
+from grace_gateway.domain.progress import SUBMITTED
 from grace_gateway.domain.submission import Submission
-from grace_gateway.domain.task_view import progress_of
 from grace_gateway.ports import Positioned
 
 SUBMISSION_COLUMNS: Final = "id, kind, requester, title, body_digest, submitted_at, type, actor, operation_id, data"
 FACT_COLUMNS: Final = "position, id, submission_id, type, time, service, actor, operation_id, data"
 
-_INSERT: Final = text(
-    """
+INSERT_SUBMISSIONS: Final = """
     INSERT INTO submission (id, kind, requester, title, state, mode, body_digest, submitted_at, updated_at, type,
                             actor, operation_id, data)
     SELECT id, kind, requester, title, state, mode, body_digest, at, at, type, actor, operation_id, data
@@ -30,7 +29,7 @@ _INSERT: Final = text(
     ON CONFLICT (id) DO NOTHING
     RETURNING id
     """
-)
+_INSERT: Final = text(INSERT_SUBMISSIONS)
 _TITLE_CHARS: Final = 200
 
 
@@ -40,30 +39,32 @@ def plain(value: str) -> str:
 
 
 def to_json(value: Any) -> str:
-    """Return JSON text that keeps integers of any size."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Return JSON text that keeps integers of any size, which orjson does not."""
+    return pydantic_core.to_json(value).decode()
 
 
 async def insert_submissions(connection: AsyncConnection, submissions: Sequence[Submission]) -> set[UUID]:
     """Insert submissions ordered by id, so that two transactions cannot deadlock; return the ids of the new ones."""
-    rows = await connection.execute(
-        _INSERT,
-        {
-            "ids": [one.id for one in submissions],
-            "kinds": [one.kind for one in submissions],
-            "requesters": [plain(one.requester) for one in submissions],
-            "titles": [plain(one.title[:_TITLE_CHARS]) for one in submissions],
-            "states": [progress_of([one.fact]).state for one in submissions],
-            "modes": [one.fact.data.get("mode") for one in submissions],
-            "digests": [one.body_digest for one in submissions],
-            "times": [one.fact.time for one in submissions],
-            "types": [one.fact.type for one in submissions],
-            "actors": [plain(one.fact.actor) for one in submissions],
-            "operations": [one.fact.operation for one in submissions],
-            "data": [to_json(one.fact.data) for one in submissions],
-        },
-    )
+    rows = await connection.execute(_INSERT, submission_columns(submissions))
     return {row.id for row in rows}
+
+
+def submission_columns(submissions: Sequence[Submission]) -> dict[str, Any]:
+    """Return what the parameters of `INSERT_SUBMISSIONS` are."""
+    return {
+        "ids": [one.id for one in submissions],
+        "kinds": [one.kind for one in submissions],
+        "requesters": [plain(one.requester) for one in submissions],
+        "titles": [plain(one.title[:_TITLE_CHARS]) for one in submissions],
+        "states": [SUBMITTED] * len(submissions),
+        "modes": [one.fact.data.get("mode") for one in submissions],
+        "digests": [one.body_digest for one in submissions],
+        "times": [one.fact.time for one in submissions],
+        "types": [one.fact.type for one in submissions],
+        "actors": [plain(one.fact.actor) for one in submissions],
+        "operations": [one.fact.operation for one in submissions],
+        "data": [to_json(one.fact.data) for one in submissions],
+    }
 
 
 def submission_of(row: Row[Any]) -> Submission:

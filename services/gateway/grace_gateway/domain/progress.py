@@ -13,8 +13,9 @@ Kind = Literal["task", "evaluation", "decision"]
 WaitingFor = Literal["guidance", "approval"]
 
 TERMINAL: Final = frozenset(("completed", "failed", "cancelled"))
+SUBMITTED: Final = "submitted"
 STATES: Final = (
-    "submitted",
+    SUBMITTED,
     "approach-proposed",
     "generating",
     "evaluating",
@@ -77,7 +78,7 @@ def progress(steps: Iterable[Step]) -> Progress:
     names = {step.name for step in known}
     numbers = {step.round_id: step.number for step in known if step.name == "round-opened" and step.number}
     newest = max(numbers.values(), default=0)
-    rank, state, requested = (0, 0), "submitted", None
+    rank, state, requested = (0, 0), SUBMITTED, None
     if "approach-proposed" in names:
         rank, state = (0, 1), "approach-proposed"
     for step in known:

@@ -5,8 +5,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
-from grace_common.contract.envelope import Envelope
-from grace_common.contract.events.task import TaskSubmitted, fibonacci
+import pytest
+from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.events.operation import OperationSucceeded
+from grace_common.contract.events.task import ApprovalGiven, TaskSubmitted, fibonacci
 from grace_common.runtime.database import Database
 from grace_common.runtime.outbox import Outbox
 from grace_gateway.adapters.journal import PostgresJournal
@@ -72,3 +74,52 @@ async def test_two_instances_agree_on_who_was_first(database: Database) -> None:
 
     assert sum(result is None for result in results) == len(ids)
     assert sorted(await outbox_ids(database)) == sorted(ids)
+
+
+def recorded(number: int) -> Envelope:
+    """Return the record of an operation by which somebody submitted the task."""
+    return replace(submitted(), id=uuid5(OPERATION, str(number)), event=OperationSucceeded.example())
+
+
+async def test_a_submission_that_is_repeated_states_its_operation_and_nothing_else(database: Database) -> None:
+    journal = PostgresJournal(database, Outbox(database))
+
+    results = await asyncio.gather(
+        *(journal.commit(replace(entry(submitted()), envelopes=[recorded(n)])) for n in range(3)),
+        journal.commit(replace(entry(submitted(), b"2" * 32), envelopes=[recorded(3)])),
+        journal.commit(Entry([recorded(4)])),
+    )
+
+    same = submission_of(submitted(), b"1" * 32)
+    assert results == [None, same, same, same, None]
+    assert (await outbox_ids(database))[:2] == [TASK, recorded(0).id]
+    assert set(await outbox_ids(database)) == {TASK, *(recorded(n).id for n in (0, 1, 2, 4))}
+
+
+async def test_the_relay_is_woken_once_a_group_is_durable(database: Database) -> None:
+    outbox = Outbox(database)
+
+    await PostgresJournal(database, outbox).commit(entry(submitted()))
+
+    assert outbox.wake.is_set()
+
+
+async def test_nothing_of_an_entry_is_kept_when_the_work_beside_it_fails(database: Database) -> None:
+    outbox = Outbox(database)
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await PostgresJournal(database, outbox).commit_with(entry(submitted()), fail)
+
+    assert await outbox_ids(database) == []
+    assert not outbox.wake.is_set()
+
+
+async def test_an_approval_is_kept_byte_for_byte(database: Database) -> None:
+    approval = replace(submitted(), event=ApprovalGiven.example())
+
+    await PostgresJournal(database, Outbox(database)).commit(Entry([], [approval]))
+
+    assert await PostgresViews(database).approval_records([TASK]) == {TASK: encode(approval)}
