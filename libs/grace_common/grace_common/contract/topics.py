@@ -77,8 +77,9 @@ IDENTITY: Final = Topic(
 )
 
 TOPICS: Final = (INTAKE, TASK, ROUND, CANDIDATE, DECISION, OPERATION, DEAD_LETTER, SIGNATURE, LEDGER, IDENTITY)
+_BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 
 
 def by_name(name: str) -> Topic:
     """Return the topic called `name`; KeyError when the table has none."""
-    return {topic.name: topic for topic in TOPICS}[name]
+    return _BY_NAME[name]

@@ -190,6 +190,25 @@ async def test_a_stream_begins_where_its_handler_says_and_waits_while_its_store_
     assert again.records[0].offset == 0
 
 
+async def test_a_service_that_stops_commits_what_is_done_and_begins_after_it_the_next_time(
+    deployment: Deployment,
+) -> None:
+    notary, fact, next_fact = Notary(), request(), request()
+    service = streaming(deployment, notary)
+    async with running(service):
+        await deployment.send("gateway", fact)
+        await notary.got(envelope.encode(fact))
+    notary.records.clear()
+
+    await deployment.send("gateway", next_fact)
+    stream = RecordStream("consensus", service.streams[0].group, (topics.TASK,), notary)
+    again = Service(deployment.settings("consensus"), deployment.database("consensus"), streams=[stream])
+    async with running(again):
+        await notary.got(envelope.encode(next_fact))
+
+    assert [record.value for record in notary.records] == [envelope.encode(next_fact)]
+
+
 async def test_a_stream_leaves_out_what_no_seal_covers(deployment: Deployment) -> None:
     notary, good = Notary(), request()
     bad = replace_value(outgoing(request()))
