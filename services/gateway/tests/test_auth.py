@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from grace_common.contract.errors import Refused
+from grace_common.contract.events.operation import RequestRefused
 from grace_gateway.adapters.key_store import read_pepper
 
 
@@ -45,6 +46,7 @@ async def test_an_expired_key_is_refused(gateway: Any) -> None:
         answer = await client.get("/api/auth/me")
 
     assert (answer.status_code, "expired at" in answer.json()["detail"]) == (401, True)
+    assert [type(envelope.event) for envelope in gateway.journal.stated] == [RequestRefused]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ async def test_a_body_nested_without_end_is_refused(gateway: Any, ada: httpx.Asy
     answer = await ada.post("/api/tasks", content=b"[" * 60_000, headers={"Content-Type": "application/json"})
 
     assert_problem(answer, 422, "not JSON")
+    assert_one_trace_and_no_effect(gateway, 422)
 
 
 async def test_many_brackets_that_are_not_deep_are_fine(ada: httpx.AsyncClient) -> None:

@@ -246,6 +246,24 @@ async def test_the_requester_or_an_operator_cancels_and_nobody_else(
     assert [event.by for event in gateway.journal.events(CancellationRequested)] == ["ada", "olga"]
 
 
+@pytest.mark.parametrize(
+    ("ask", "body"),
+    [
+        ("guidance", {}),
+        ("approval", {"digest": DIGEST}),
+        ("changes", {"digest": DIGEST, "feedback": "again"}),
+        ("rejection", {"digest": DIGEST, "reason": "no"}),
+        ("cancellation", {}),
+    ],
+)
+async def test_nothing_can_be_asked_of_an_unknown_task(gateway: Any, ask: str, body: dict[str, str]) -> None:
+    async with gateway.client("grc_grace") as grace:
+        answer = await grace.post(f"/api/tasks/019ac000-0000-7000-8000-00000000ffff/{ask}", json=body)
+
+    assert (answer.status_code, "there is no task" in answer.json()["detail"]) == (404, True)
+    assert [type(envelope.event) for envelope in gateway.journal.stated] == [RequestRefused]
+
+
 async def test_nothing_can_be_asked_of_a_cancelled_task(
     gateway: Any, ada: httpx.AsyncClient, rita: httpx.AsyncClient
 ) -> None:

@@ -109,9 +109,10 @@ class IdentityFollower:
             for record in (await consumer.getmany(_PARTITION, timeout_ms=200)).get(_PARTITION, []):
                 if record.value is None:
                     continue  # a compaction marker: nobody deletes certificates, and none is forgotten here
+                headers = {name: content or b"" for name, content in record.headers}
                 taken = datetime.fromtimestamp(record.timestamp / 1000, UTC)
                 try:
-                    self.directory.learn(record.key or b"", record.value, dict(record.headers), taken)
+                    self.directory.learn(record.key or b"", record.value, headers, taken)
                 except Refused as error:
                     _log.warning("certificate_refused", offset=record.offset, reason=str(error))
         consumer.pause(_PARTITION)

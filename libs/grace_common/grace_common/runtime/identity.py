@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
@@ -21,6 +21,9 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.topics import Topic
 from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, BadSeal, SealCheck, Sealer, Signer, Unsealed
+
+# All that bytes which are no certificate of ours make the library raise: found by changing bytes of a good one.
+_MALFORMED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 class RevokedKey(Refused):
@@ -175,7 +178,7 @@ class Directory:
         try:
             certificate = x509.load_der_x509_certificate(stated.certificate)
             certificate.verify_directly_issued_by(self.authority)
-        except (ValueError, TypeError, InvalidSignature) as error:
+        except _MALFORMED as error:
             raise Refused(f"the certificate of key {stated.key_id} is not this CA's: {error}") from error
         public_key = certificate.public_key()
         if not isinstance(public_key, Ed25519PublicKey) or key_id(public_key) != stated.key_id:

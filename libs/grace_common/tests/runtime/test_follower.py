@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 from confluent_kafka.admin import AdminClient
 from grace_cli.stack.provision import provision_kafka
-from grace_cli.testing.deployment import PASSWORDS, Deployment, stated
+from grace_cli.testing.deployment import PASSWORDS, Deployment, outgoing, stated
 from grace_common.contract import topics
 from grace_common.contract.events.task import DecisionRequested
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.follower import MOST_LAG_S, IdentityFollower
 from grace_common.runtime.identity import Directory, RevokedKey, Workload
 from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER
 from grace_common.runtime.stream import Gate
 from grace_common.testing.certificates import certificate_issued
 
@@ -127,6 +128,20 @@ async def test_an_idle_follower_stays_in_touch_and_hears_of_a_revocation_by_itse
                 if world.follower.directory.keys[key_id].revoked_at is not None:
                     break
                 await asyncio.sleep(0.01)
+
+
+async def test_hostile_records_on_the_identity_topic_do_not_stop_it(world: World) -> None:
+    good = outgoing(stated(certificate_issued(world.stolen, "service/gateway"), "/grace/crypto-signer"))
+    sealed = world.deployment.workloads["crypto-signer"].sealer().seal(good)
+    for headers in ([(KEY_ID_HEADER, None), (SEAL_HEADER, None)], [], [*sealed, (SEAL_HEADER, b"short")]):
+        await world.deployment.send_raw("crypto-signer", good, headers)
+    for value in (b"no envelope", b""):
+        await world.deployment.send_raw("crypto-signer", replace(good, value=value), sealed)
+
+    async with world.following():
+        await world.follower.catch_up()
+
+    assert (await world.gate.check(await world.record())).signer.subject == "service/gateway"
 
 
 async def test_without_a_connection_the_broker_is_not_reached(world: World) -> None:

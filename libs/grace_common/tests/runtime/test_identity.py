@@ -25,6 +25,8 @@ from grace_common.runtime.identity import (
 from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, BadSeal, Outgoing, Signer, Unsealed
 from grace_common.testing.certificates import Authority, certificate_issued, write
 from grace_common.testing.events import enveloped, task_submitted
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 @dataclass
@@ -61,6 +63,11 @@ class World:
         record = Outgoing(topic.name, b"k", b"v")
         headers = dict(workload.sealer().seal(record))
         return self.directory.verify(topic, b"k", b"v", headers, at or self.now)
+
+
+KNOWN = World()
+KNOWN.learn(KNOWN.signer, "service/crypto-signer")
+GATEWAY = KNOWN.authority.issue("service/gateway")
 
 
 @pytest.fixture
@@ -219,6 +226,30 @@ def test_a_certificate_that_is_not_what_is_stated_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=reason):
         world.learn(world.signer, "service/crypto-signer", **changes)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@given(st.data())
+@settings(max_examples=300)
+def test_a_damaged_certificate_is_refused_whatever_the_damage(data: st.DataObject) -> None:
+    damaged = bytearray(GATEWAY.certificate.public_bytes(Encoding.DER))
+    at = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[at] ^= data.draw(st.integers(1, 255))
+    stated = certificate_issued(GATEWAY, "service/gateway", certificate=bytes(damaged))
+
+    with pytest.raises(Refused):
+        KNOWN.directory.learn(*KNOWN.state(stated), KNOWN.now)
+
+
+def test_a_certificate_of_no_known_version_is_refused(world: World) -> None:
+    der = world.signer.certificate.public_bytes(Encoding.DER)
+    version = b"\xa0\x03\x02\x01"  # [0] EXPLICIT INTEGER, RFC 5280 section 4.1
+    assert der.count(version + b"\x02") == 1
+
+    with pytest.raises(Refused, match="is not this CA's"):
+        world.learn(
+            world.signer, "service/crypto-signer", certificate=der.replace(version + b"\x02", version + b"\x09")
+        )
 
 
 def test_other_facts_do_not_belong_on_the_identity_topic(world: World) -> None:
