@@ -211,13 +211,38 @@ async def test_a_second_instance_shares_the_partitions_and_takes_them_over(own: 
     assert await effects(own, [*before, *after]) == len(before) + len(after)
 
 
-async def test_a_service_started_without_its_servers_waits_says_so_and_can_be_stopped(own: Deployment) -> None:
-    own.postgres.kill()
-    one = service(own, Ports())
+@pytest.mark.parametrize(
+    ("server", "component", "says"),
+    [("postgres", "database", "GRACE_DATABASE_URL"), ("kafka", "broker", "GRACE_KAFKA_BOOTSTRAP")],
+)
+async def test_a_service_started_without_a_server_says_what_is_missing_and_begins_when_it_is_there(
+    own: Deployment, server: str, component: str, says: str
+) -> None:
+    ports, facts, absent = Ports(), requests(3), getattr(own, server)
+    ports.gate.set()
+    absent.kill()
+    one = service(own, ports)
     task = asyncio.create_task(one.run())
-    said = await missing(one, "database")
+    said = (await readiness(one, lambda found: found[component] not in (None, "not started")))[component]
+    absent.start()
+    await ready(one)
+    async with answers(own) as answered:
+        await own.send("gateway", *facts)
+        found = await answered(facts)
     one.end()
     await task
-    own.postgres.start()
 
-    assert "GRACE_DATABASE_URL" in said
+    assert says in str(said)
+    assert {len(ids) for ids in found.values()} == {1}
+
+
+@pytest.mark.parametrize("server", ["postgres", "kafka"])
+async def test_a_service_that_waits_for_a_server_can_be_stopped(own: Deployment, server: str) -> None:
+    absent = getattr(own, server)
+    absent.kill()
+    one = service(own, Ports())
+    task = asyncio.create_task(one.run())
+    await missing(one, "consumers")
+    one.end()
+    await task
+    absent.start()
