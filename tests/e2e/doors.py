@@ -118,13 +118,19 @@ class Person:
 
     def until_decided(self, decision_id: str) -> Json:
         """Return a decision among options once it is reached; it need not be known yet."""
+        return self._until_ended("decision", decision_id, "completed")
 
+    def until_examined(self, evaluation_id: str, state: str = "completed") -> Json:
+        """Return an evaluation once it has ended this way."""
+        return self._until_ended("evaluation", evaluation_id, state)
+
+    def _until_ended(self, kind: str, id_: str, state: str) -> Json:
         def look() -> Json | None:
-            answer = self.patiently("GET", f"/api/decisions/{decision_id}")
-            decided = answer.status_code == 200 and answer.json()["state"] == "completed"
-            return dict(answer.json()) if decided else None
+            answer = self.patiently("GET", f"/api/{kind}s/{id_}")
+            ended = answer.status_code == 200 and answer.json()["state"] == state
+            return dict(answer.json()) if ended else None
 
-        return until(f"decision {decision_id}", look)
+        return until(f"{state} {kind} {id_}", look)
 
     @contextmanager
     def listening(self, **query: str) -> Iterator["Listener"]:

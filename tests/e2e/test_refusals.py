@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import json
 import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -13,7 +15,8 @@ from tests.e2e.patience import until
 from tests.e2e.stack import Stack
 from tests.e2e.tasks import FIBONACCI, guide
 
-REFUSED = "grace.request-refused.v1"
+REFUSED, EXAMINE = "grace.request-refused.v1", "grace.evaluation-requested.v1"
+DOUBLE = "def double(n):\n    return 2 * n\n"
 
 
 class Everybody(Person):
@@ -105,6 +108,73 @@ def test_an_idempotency_key_stands_for_one_body(ada: Person, ledger: Ledger) -> 
     assert repeated.json()["id"] == submitted.json()["id"]
     _one_trace(ledger, refusal)
     ada.post(f"/api/tasks/{submitted.json()['id']}/cancellation", {})
+
+
+@pytest.mark.parametrize(
+    ("specification", "code", "reason"),
+    [
+        ({"language": "cobol"}, "DISPLAY 1", "these can: python"),
+        ({"tests": "assert ("}, DOUBLE, "the tests are no Python (line 1)"),
+        ({}, "print(1)", "defines no function"),
+        ({"tests": "nul\0l"}, DOUBLE, "NUL character"),
+    ],
+    ids=["unknown language", "no Python", "no function", "NUL"],
+)
+def test_what_cannot_be_examined_is_refused_at_once(
+    specification: Json, code: str, reason: str, ada: Person, ledger: Ledger
+) -> None:
+    body = {"specification": {"requirements": "Double"} | specification, "code": code}
+
+    refusal = ada.refused(422, "POST", "/api/evaluations", body)
+
+    assert reason in refusal[0]["detail"]
+    _one_trace(ledger, refusal)
+
+
+@pytest.mark.parametrize(
+    ("tests", "reason"),
+    [("assert double(1) == 2\n" * 61, "at most 60 are run")],
+    ids=["too many asserts"],
+)
+def test_what_only_the_sandbox_refuses_is_answered_too(tests: str, reason: str, ada: Person, ledger: Ledger) -> None:
+    body = {"specification": {"requirements": "Double", "tests": tests}, "code": DOUBLE}
+    id_ = ada.post("/api/evaluations", body)["id"]
+
+    failed = ada.until_examined(id_, "failed")
+
+    assert reason in failed["failure"]["reason"]
+    assert [line["type"] for line in failed["timeline"]] == [EXAMINE, "grace.evaluation-failed.v1"]
+    ledger.until_holds({line["id"] for line in failed["timeline"]})
+
+
+def test_code_that_means_harm_gets_nowhere_and_its_sender_reads_why(ada: Person, ledger: Ledger) -> None:
+    port = urlsplit(ada.stack.url).port
+    mark = Path("/var/tmp") / f"grace-{uuid4()}"
+    harm = {
+        "while True:\n        pass": "",  # loops
+        "os.fork()": "PermissionError",
+        "kept = [bytes(1 << 20) for _ in iter(int, 1)]": "",  # allocates without end
+        f"socket.create_connection(('127.0.0.1', {port}))": "PermissionError",
+        "open('/etc/passwd').read()": "FileNotFoundError",
+        f"open({str(mark)!r}, 'w').write('x')": "Error",
+    }
+    specification = {"requirements": "Return it", "entry_point": "same", "examples": [{"args": [1], "expected": 1}]}
+    asked = {
+        does: ada.post(
+            "/api/evaluations",
+            {"specification": specification, "code": f"import os, socket\ndef same(n):\n    {does}\n    return n\n"},
+        )["id"]
+        for does in (*harm, "pass")
+    }
+    examined = {does: ada.until_examined(id_) for does, id_ in asked.items()}
+
+    for does, error in harm.items():
+        (result,) = (one for one in examined[does]["result"]["report"]["results"] if one["kind"] == "example")
+        assert result["verdict"] in ("timeout", "memory", "error"), (does, result)
+        assert error in result["shown"], (does, result)
+    assert examined["pass"]["result"]["passed"] == 1
+    assert not mark.exists()
+    ledger.until_holds({line["id"] for one in examined.values() for line in one["timeline"]})
 
 
 def _one_trace(ledger: Ledger, refusal: tuple[Json, str]) -> None:
