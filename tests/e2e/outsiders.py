@@ -1,6 +1,7 @@
 """Outside programs that produce to Kafka: enrolled over the API with keys that Grace never sees."""
 
 import base64
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grace_common.contract.topics import INTAKE
+from grace_common.runtime.follower import MOST_LAG_S
 from grace_common.runtime.seal import Sealer
 from grace_common.transparency.statement import key_id
 
@@ -55,6 +57,7 @@ def revoke(operator: Person, outsider: Outsider) -> None:
     """Withdraw a producer's key; return once that is in force."""
     operator.post(f"/api/keys/{outsider.key_id}/revocation", {"reason": "the laptop was lost"})
     until(f"revocation of {outsider.name}", lambda: (_certificate(operator, outsider.key_id) or {}).get("revoked_at"))
+    time.sleep(MOST_LAG_S)  # no service checks a record by older knowledge
 
 
 def _certificate(operator: Person, key: str) -> dict[str, Any] | None:
