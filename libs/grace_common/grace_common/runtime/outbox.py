@@ -27,6 +27,7 @@ from grace_common.runtime.seal import Outgoing, SealedRecord
 from grace_common.runtime.tables import outbox
 
 BATCH: Final = 256
+_SOONEST_S, _RAREST_S = 0.02, 0.5
 _NOTARIZED: Final = {topic.name for topic in TOPICS if topic.notarized}
 _log = structlog.get_logger(__name__)
 
@@ -78,14 +79,16 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled; an outage of broker or database is waited out."""
-        pause_s = 0.2
+        pause_s, idle_s = 0.2, _SOONEST_S
         while True:
             try:
                 sent = await self.relay_once()
                 self.healthy = True
                 pause_s = 0.2
+                # This process wakes its relay; rows of another one are looked for, more rarely the longer none came.
+                idle_s = _SOONEST_S if sent else min(idle_s * 2, _RAREST_S)
                 if sent < BATCH:
-                    await self._until_woken(0.5)
+                    await self._until_woken(idle_s)
             except Exception as error:
                 if not is_outage(error):
                     raise

@@ -26,10 +26,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the files show: the right edge of a tree; `complete` when its checkpoint and the vkey stand there too."""
+    """What the files show: the right edge of a tree.
+
+    complete  whether its checkpoint and the vkey stand there too
+    tail      leaves of the last, partial bundle, kept so that they are not read again; None: to be read
+    """
 
     edge: TileEdge = field(default_factory=TileEdge)
     complete: bool = False
+    tail: Sequence[bytes] | None = field(default=None, repr=False, compare=False)
 
 
 def published(publication: Publication, key: VerifierKey) -> Published:
@@ -72,17 +77,21 @@ async def publish(
     if done.complete and (done.edge.size, done.edge.root) == (newest.size, newest.root):
         return done
     edge = done.edge
+    tail = done.tail if done.tail is not None else await reader.leaves(edge.size - edge.size % WIDTH, edge.size)
     while edge.size < newest.size:
         end = min(edge.size - edge.size % _AT_ONCE + _AT_ONCE, newest.size)
-        leaves = await reader.leaves(edge.size - edge.size % WIDTH, end)
+        leaves = [*tail, *await reader.leaves(edge.size, end)]
         edge = await asyncio.to_thread(_write_chunk, publication, edge, leaves)
+        tail = leaves[len(leaves) - edge.size % WIDTH :]
     if edge.root != newest.root:
         raise Refused(
             f"the {newest.size} entries of the database do not lead to its checkpoint's root, or do not continue the "
             "published log: one of them was changed from outside; nothing was published"
         )
-    await asyncio.to_thread(_conclude, publication, key, done.edge.size, edge, newest.note)
-    return Published(edge, complete=True)
+    if not done.complete:
+        publication.write([(VKEY, f"{key}\n".encode())])
+    await asyncio.to_thread(_conclude, publication, done.edge.size, edge, newest.note)
+    return Published(edge, complete=True, tail=tail)
 
 
 def _write_chunk(publication: Publication, edge: TileEdge, leaves: Sequence[bytes]) -> TileEdge:
@@ -97,10 +106,10 @@ def _write_chunk(publication: Publication, edge: TileEdge, leaves: Sequence[byte
     return grown.edge
 
 
-def _conclude(publication: Publication, key: VerifierKey, before: int, edge: TileEdge, note: bytes) -> None:
+def _conclude(publication: Publication, before: int, edge: TileEdge, note: bytes) -> None:
     """Write the partial tiles and then the checkpoint; only then may partial tiles go that are full by now."""
     partial = [tile for tile in new_tiles(before, edge.size) if tile.width < WIDTH]
-    publication.write([(VKEY, f"{key}\n".encode()), *((tile.path, edge.tails[tile.level]) for tile in partial)])
+    publication.write([(tile.path, edge.tails[tile.level]) for tile in partial])
     publication.write([(CHECKPOINT, note)])
     publication.drop_partials([tile.path for tile in _filled(before, edge.size)])
 

@@ -1,5 +1,8 @@
 """The static files: what is published, when it may not be, and that an export is the same bytes."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -142,6 +145,30 @@ async def test_a_folder_with_the_log_of_another_key_is_refused() -> None:
 
     with pytest.raises(Refused, match="another log"):
         await bring_up(await ledger_of(1), files)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The kernel takes a part of what is written beyond, as a disk does that becomes full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_no_half_file_is_published_while_the_disk_becomes_full(tmp_path: Path) -> None:
+    files, ledger = FolderPublication(tmp_path), await ledger_of(300)
+    with files_of_at_most(1_000), pytest.raises(OSError, match="No space left on device"):
+        await bring_up(ledger, files)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+
+    await bring_up(ledger, files)
+
+    in_memory = MemoryFiles()
+    await bring_up(ledger, in_memory)
+    assert {path: (tmp_path / path).read_bytes() for path in in_memory.files} == in_memory.files
 
 
 def test_a_file_that_is_not_there_is_unready(tmp_path: Path) -> None:
