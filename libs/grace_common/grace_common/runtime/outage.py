@@ -1,5 +1,7 @@
 """Telling an outage of the database or the broker from everything else."""
 
+import errno
+
 import asyncpg
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -20,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _PASSING_STATES = ("25006",)
 _DISK_FULL = "53100"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -51,6 +54,8 @@ def describe_outage(error: BaseException) -> str:
     said = f"{type(error).__name__}: {text[0] if text else ''}"
     if _sqlstate(error) == _DISK_FULL:
         return f"PostgreSQL's disk is full ({said}); free some space where it keeps its data, and work goes on"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"a disk is full ({said}); free some space, and work goes on"
     if isinstance(error, KafkaError):
         # aiokafka does not tell a broker that is away from one that refuses the password while it bootstraps.
         return (

@@ -147,6 +147,12 @@ async def test_a_folder_with_the_log_of_another_key_is_refused() -> None:
         await bring_up(await ledger_of(1), files)
 
 
+def shown(folder: Path) -> dict[str, bytes]:
+    """Every file that a folder shows to strangers."""
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """The kernel takes a part of what is written beyond, as a disk does that becomes full."""
@@ -162,13 +168,13 @@ async def test_no_half_file_is_published_while_the_disk_becomes_full(tmp_path: P
     files, ledger = FolderPublication(tmp_path), await ledger_of(300)
     with files_of_at_most(1_000), pytest.raises(OSError, match="No space left on device"):
         await bring_up(ledger, files)
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    assert shown(tmp_path) == {}
 
     await bring_up(ledger, files)
 
     in_memory = MemoryFiles()
     await bring_up(ledger, in_memory)
-    assert {path: (tmp_path / path).read_bytes() for path in in_memory.files} == in_memory.files
+    assert shown(tmp_path) == in_memory.files
 
 
 def test_a_file_that_is_not_there_is_unready(tmp_path: Path) -> None:
