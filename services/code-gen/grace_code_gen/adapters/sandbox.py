@@ -131,16 +131,19 @@ class Sandbox:
         line = host.command(self._bubblewrap, self._interpreter, mount_point, tmp_bytes, info, seccomp, bundle)
         if os.geteuid() == 0:
             line = host.as_user(line, self.uid(slot), self._interpreter, mount_point)
-        return await asyncio.create_subprocess_exec(
-            *line,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            pass_fds=(info, seccomp, bundle, suites),
-            cwd="/",
-            env={"PATH": os.defpath + ":/usr/sbin:/sbin"},
-            start_new_session=True,
-        )
+        try:
+            return await asyncio.create_subprocess_exec(
+                *line,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                pass_fds=(info, seccomp, bundle, suites),
+                cwd="/",
+                env={"PATH": os.defpath + ":/usr/sbin:/sbin"},
+                start_new_session=True,
+            )
+        except FileNotFoundError as problem:  # it was there when the sandbox was opened
+            raise Unready(f"the sandbox lacks {problem.filename}; type: {host.INSTALL_BUBBLEWRAP}") from problem
 
     def configuration(self, suites: int) -> dict[str, Any]:
         """Return the runner's first line."""
