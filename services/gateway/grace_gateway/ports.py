@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Attributes, Envelope
 from grace_common.runtime.clock import Clock
 
 from grace_gateway.domain.cursor import Cursor
@@ -78,13 +78,16 @@ class Positioned:
 
 
 class ViewWriter(Protocol):
-    """The read model as the event handlers write it; each call is idempotent and bulk."""
+    """The read model as the event handlers write it; each call is idempotent and bulk.
+
+    Operations and ledger entries come parsed and not opened; what is not as its schema says raises Refused.
+    """
 
     async def add_facts(self, envelopes: Sequence[Envelope]) -> None: ...
 
-    async def add_operations(self, envelopes: Sequence[Envelope]) -> None: ...
+    async def add_operations(self, records: Sequence[Attributes]) -> None: ...
 
-    async def add_ledger(self, envelopes: Sequence[Envelope]) -> None: ...
+    async def add_ledger(self, records: Sequence[Attributes]) -> None: ...
 
     async def add_certificates(self, envelopes: Sequence[Envelope]) -> None: ...
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 import pytest
 from fastapi import FastAPI
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Attributes, Envelope
 from grace_common.contract.errors import Unready
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.candidate import (
@@ -202,9 +202,9 @@ class NoWriter:
 
     async def add_facts(self, envelopes: Sequence[Envelope]) -> None: ...
 
-    async def add_operations(self, envelopes: Sequence[Envelope]) -> None: ...
+    async def add_operations(self, records: Sequence[Attributes]) -> None: ...
 
-    async def add_ledger(self, envelopes: Sequence[Envelope]) -> None: ...
+    async def add_ledger(self, records: Sequence[Attributes]) -> None: ...
 
     async def add_certificates(self, envelopes: Sequence[Envelope]) -> None: ...
 

@@ -27,12 +27,17 @@ _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # an escape, not an escap
 CONTENT_TYPE: Final = "application/cloudevents+json"
 
 _REQUIRED: Final = ("id", "source", "type", "time", "data", "correlationid", "operationid", "actor")
+_NEEDED: Final = frozenset(_REQUIRED)
 _KNOWN: Final = frozenset(
     (*_REQUIRED, "specversion", "datacontenttype", "dataschema", "subject", "causationid", "traceparent")
 )
 _TYPE: Final = re.compile(r"(grace\.[a-z][a-z-]{0,60})\.v([1-9][0-9]{0,5})")
 _MOST_NAMED: Final = 5
 _LONGEST_NAME: Final = 60
+
+
+Attributes = Mapping[str, Any]
+"""An envelope as `parse` leaves it: attributes by name, all text but `data`, which is whatever JSON it is."""
 
 
 class UnsupportedVersion(Refused):
@@ -157,13 +162,12 @@ def parse(value: bytes) -> dict[str, Any]:
         raise Refused(f"the record is a JSON {type(attributes).__name__}, expected a CloudEvents object")
     if attributes.get("specversion") != "1.0":
         raise Refused("specversion is missing or not '1.0'")
-    missing = [name for name in _REQUIRED if name not in attributes]
-    if missing:
+    if not attributes.keys() >= _NEEDED:
+        missing = [name for name in _REQUIRED if name not in attributes]
         raise Refused(f"the envelope lacks {', '.join(missing)}")
-    unknown = attributes.keys() - _KNOWN
-    if unknown:
-        raise Refused(f"the envelope has unknown attributes: {_named(unknown)}")
-    not_text = [name for name in attributes if name != "data" and not isinstance(attributes[name], str)]
+    if not attributes.keys() <= _KNOWN:
+        raise Refused(f"the envelope has unknown attributes: {_named(attributes.keys() - _KNOWN)}")
+    not_text = [name for name, held in attributes.items() if type(held) is not str and name != "data"]
     if not_text:
         raise Refused(f"the envelope's {_named(not_text)} must be text")
     # Most records have too few brackets to be deep; counting bytes is far cheaper than walking the data.
@@ -180,7 +184,7 @@ def open(value: bytes) -> Envelope:
     return opened(parse(value))
 
 
-def opened(attributes: dict[str, Any]) -> Envelope:
+def opened(attributes: Attributes) -> Envelope:
     """Return the envelope that `parse` took apart; raises as `open` does."""
     event_class = _event_class(attributes["type"])
     try:
@@ -248,14 +252,15 @@ def _refuse_nul(value: bytes) -> None:
 
 
 def _deeper_than(value: object, limit: int) -> bool:
-    level: list[object] = [value]
+    """Return whether a value read from JSON has more than `limit` levels of objects and lists."""
+    level = [value]
     for _ in range(limit):
         level = [
             child
             for item in level
-            if isinstance(item, (Mapping, list))
-            for child in (item.values() if isinstance(item, Mapping) else item)
+            if type(item) is dict or type(item) is list
+            for child in (item.values() if type(item) is dict else item)
         ]
         if not level:
             return False
-    return any(isinstance(item, (Mapping, list)) for item in level)
+    return any(isinstance(item, dict | list) for item in level)

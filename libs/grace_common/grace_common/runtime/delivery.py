@@ -27,7 +27,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from grace_common.contract import envelope as envelopes
-from grace_common.contract.envelope import Envelope, parse
+from grace_common.contract.envelope import Attributes, Envelope, parse
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.base import event_types
 from grace_common.contract.events.task import ReplayRequested
@@ -54,18 +54,24 @@ from grace_common.runtime.stream import (
 from grace_common.runtime.tables import inbox
 
 MOST_IN_A_TRANSACTION: Final = 128
+MOST_IN_A_BATCH: Final = 512  # of read models, which write them in a statement or two
 _PAUSE_ABOVE, _RESUME_BELOW = 1000, 200
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """A record whose seal holds and whose envelope is open, with the route that wants it."""
+    """A record whose seal holds, with the route that wants it; `content` is what the route's handlers get."""
 
     record: Record
-    envelope: Envelope
+    content: Envelope | Attributes
     route: Route
     signer: Signer
+
+    @property
+    def envelope(self) -> Envelope:
+        assert isinstance(self.content, Envelope)  # only raw routes do without, and those are batches
+        return self.content
 
 
 class Delivery(ConsumerRebalanceListener):
@@ -86,6 +92,8 @@ class Delivery(ConsumerRebalanceListener):
         self._settings = settings
         self._router = router
         self._routes = router.by_type
+        reads_only = all(route.batch for route in router.routes.values())
+        self._most = MOST_IN_A_BATCH if reads_only else MOST_IN_A_TRANSACTION
         self._ports = ports
         self._database = database
         self._outbox = outbox
@@ -150,7 +158,7 @@ class Delivery(ConsumerRebalanceListener):
         try:
             while True:
                 chunk = [await queue.get()]
-                while len(chunk) < MOST_IN_A_TRANSACTION and not queue.empty():
+                while len(chunk) < self._most and not queue.empty():
                     chunk.append(queue.get_nowait())
                 with telemetry.BATCH_SECONDS.labels(self._router.group_id).time():
                     await self._deliver(chunk)
@@ -192,14 +200,15 @@ class Delivery(ConsumerRebalanceListener):
             route = self._routes.get(type_)
             if route is None and type_ in event_types() and type_ != ReplayRequested.TYPE:
                 return None
+            known = event_types().get(type_)
+            if known is not None and known.TOPIC.name != record.topic:
+                raise Refused(f"{type_} belongs on {known.TOPIC}, not on {record.topic}")
+            if route is not None and route.raw:
+                return Arrived(record, attributes, route, checked.signer)
             opened = envelopes.opened(attributes)
             if isinstance(opened.event, ReplayRequested):
                 await self._replay(opened.event)
-            if opened.event.TOPIC.name != record.topic:
-                raise Refused(f"{type_} belongs on {opened.event.TOPIC}, not on {record.topic}")
-            if route is None:
-                return None
-            return Arrived(record, opened, route, checked.signer)
+            return Arrived(record, opened, route, checked.signer) if route is not None else None
         except Refused as error:
             code, reason = refusal_code(error), str(error)
             await patiently(lambda: self._gate.dead_letter(record, code, reason), self)
@@ -229,7 +238,7 @@ class Delivery(ConsumerRebalanceListener):
 
         async def work() -> None:
             async with self._database.transaction():
-                await handler([one.envelope for one in arrived], self._ports)
+                await handler([one.content for one in arrived], self._ports)
 
         if len(arrived) > 1:
             try:
@@ -243,7 +252,7 @@ class Delivery(ConsumerRebalanceListener):
         async def refuse(error: Exception, code: str, attempts: int) -> None:
             await patiently(lambda: self._gate.dead_letter(arrived[0].record, code, str(error), attempts), self)
 
-        await self._retried(arrived[0].envelope.type, work, refuse)
+        await self._retried(arrived[0].route.event.TYPE, work, refuse)
 
     async def _group(self, arrived: Sequence[Arrived]) -> None:
         if len(arrived) > 1:

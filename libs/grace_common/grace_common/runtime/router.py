@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from grace_common.contract.envelope import Envelope  # loads every event class into the registry
+from grace_common.contract.envelope import Attributes, Envelope  # loads every event class into the registry
 from grace_common.contract.events.base import Event, event_types
 from grace_common.contract.topics import Topic
 from grace_common.runtime.operation import Operation, state
@@ -18,6 +18,7 @@ E = TypeVar("E", bound=Event)
 Answers = Sequence[Event] | None
 Handler = Callable[..., Awaitable[Answers]]
 BatchHandler = Callable[[Sequence[Envelope], Ports], Awaitable[None]]
+RawHandler = Callable[[Sequence[Attributes], Ports], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Route:
     emits: tuple[type[Event], ...] = ()
     outside: bool = False
     batch: bool = False
+    raw: bool = False
     takes_work: bool = False
 
     @property
@@ -113,6 +115,19 @@ class EventRouter(Generic[Ports]):
         def register(handler: BatchHandler[Ports]) -> BatchHandler[Ports]:
             for event in events:
                 self._add(Route(event, handler, batch=True))
+            return handler
+
+        return register
+
+    def raw(self, *events: type[Event]) -> Callable[[RawHandler[Ports]], RawHandler[Ports]]:
+        """Route events to `async (attributes, ports)`: as `batch`, but parsed only, which costs a third of opening.
+
+        For what arrives by the thousand. The handler checks what it reads, of whatever version, and raises Refused.
+        """
+
+        def register(handler: RawHandler[Ports]) -> RawHandler[Ports]:
+            for event in events:
+                self._add(Route(event, handler, batch=True, raw=True))
             return handler
 
         return register

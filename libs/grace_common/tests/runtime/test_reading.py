@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from grace_cli.testing.deployment import Deployment, outgoing, running, stated
 from grace_common.contract import envelope, topics
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Attributes, Envelope
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.candidate import CandidatesGenerated
@@ -111,6 +111,25 @@ async def test_one_record_that_a_read_model_refuses_costs_its_neighbours_nothing
     assert facts[3].key in codes["refused"].value
     assert facts[7].key in codes["retries-exhausted"].value
     assert codes["retries-exhausted"].attempts == 3
+
+
+async def test_what_a_raw_route_refuses_costs_its_neighbours_nothing(deployment: Deployment) -> None:
+    facts = [request() for _ in range(10)]
+    views = Views(refused={facts[3].id})
+    router: EventRouter[Views] = EventRouter("consensus", group=f"views-{SystemClock().new_id()}")
+
+    @router.raw(DecisionRequested)
+    async def see(records: Sequence[Attributes], ports: Views) -> None:
+        await ports.see([UUID(one["id"]) for one in records])
+
+    service = Service(deployment.settings("consensus"), deployment.database("consensus"), ports=views, routers=[router])
+    async with deployment.reading("gateway", topics.DEAD_LETTER) as letters:
+        await deployment.send("gateway", *facts)
+        async with running(service):
+            await views.until([fact for number, fact in enumerate(facts) if number != 3])
+            letter = await letter_about(letters, "in this picture")
+
+    assert (letter.code, facts[3].key in letter.value) == ("refused", True)
 
 
 async def test_a_reader_that_falls_behind_stops_fetching_and_goes_on_when_it_has_caught_up(

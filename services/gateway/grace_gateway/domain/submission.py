@@ -67,8 +67,9 @@ def submission_of(envelope: Envelope, body_digest: bytes | None = None) -> Submi
 
 def subject_of(event: Event) -> UUID | None:
     """Return the id of the submission that an event is about, None when it is about none."""
+    fields = vars(event)
     for name in ("task_id", "evaluation_id", "decision_id"):
-        id_: UUID | None = getattr(event, name, None)
+        id_: UUID | None = fields.get(name)
         if id_ is not None:
             return id_
     return None

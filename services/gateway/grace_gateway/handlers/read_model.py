@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Attributes, Envelope
 from grace_common.contract.events import candidate, dead_letter, decision, identity, ledger, operation, round, task
 from grace_common.runtime.router import EventRouter
 
@@ -48,22 +48,22 @@ async def show_facts(envelopes: Sequence[Envelope], ports: Ports) -> None:
     await ports.writer.add_facts(envelopes)
 
 
-@router.batch(
+@router.raw(
     operation.OperationStarted,
     operation.OperationSucceeded,
     operation.OperationFailed,
     operation.RequestRefused,
     operation.RecordRefused,
 )
-async def show_operations(envelopes: Sequence[Envelope], ports: Ports) -> None:
+async def show_operations(records: Sequence[Attributes], ports: Ports) -> None:
     """Keep what each operation did."""
-    await ports.writer.add_operations(envelopes)
+    await ports.writer.add_operations(records)
 
 
-@router.batch(ledger.EntriesSealed, ledger.CheckpointPublished)
-async def show_ledger(envelopes: Sequence[Envelope], ports: Ports) -> None:
+@router.raw(ledger.EntriesSealed, ledger.CheckpointPublished)
+async def show_ledger(records: Sequence[Attributes], ports: Ports) -> None:
     """Keep where each entry stands, by all that it can be searched by."""
-    await ports.writer.add_ledger(envelopes)
+    await ports.writer.add_ledger(records)
 
 
 @router.batch(identity.CertificateIssued)

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import Attributes, Envelope, encode, parse
+from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.candidate import ApproachProposed, CandidateGenerated
 from grace_common.contract.events.dead_letter import RecordDeadLettered
@@ -29,6 +30,8 @@ from grace_gateway.adapters.view_writer import PostgresViewWriter
 from grace_gateway.domain.cursor import Cursor
 from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.ports import SubmissionQuery
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OPERATION = UUID(int=0xAA)
@@ -50,6 +53,17 @@ def life(task_id: UUID) -> list[Envelope]:
 async def write(database: Database, name: str, *envelopes: Envelope) -> None:
     async with database.transaction():
         await getattr(PostgresViewWriter(), name)(envelopes)
+
+
+async def write_raw(database: Database, name: str, *records: Attributes) -> None:
+    async with database.transaction():
+        await getattr(PostgresViewWriter(), name)(records)
+
+
+def attributes(event: Event, id_: UUID | None = None, **changes: Any) -> Attributes:
+    """Return an envelope as it is parsed; `changes` are made to its data."""
+    parsed = parse(encode(stated(event, id_=id_)))
+    return {**parsed, "data": {**parsed["data"], **changes}}
 
 
 async def states(database: Database, **wanted: Any) -> list[tuple[UUID, str]]:
@@ -122,9 +136,9 @@ async def test_an_operation_is_one_row_of_its_start_and_its_outcome_in_any_order
     for split in (False, True):
         for order in orders:
             id_ = uuid4()
-            envelopes = [stated(event.model_copy(update={"operation_id": id_})) for event in order]
-            for group in [[one] for one in envelopes] if split else [envelopes]:
-                await write(database, "add_operations", *group)
+            records = [attributes(event, operation_id=str(id_)) for event in order]
+            for group in [[one] for one in records] if split else [records]:
+                await write_raw(database, "add_operations", *group)
             row = await PostgresViews(database).operation(id_)
             assert row is not None
             assert row["outcome"] == "succeeded"
@@ -137,11 +151,46 @@ async def test_an_operation_is_one_row_of_its_start_and_its_outcome_in_any_order
 
 
 async def test_a_refused_request_is_an_operation_that_was_refused(database: Database) -> None:
-    await write(database, "add_operations", stated(RequestRefused.example()), stated(RecordRefused.example()))
+    records = attributes(RequestRefused.example()), attributes(RecordRefused.example())
+    await write_raw(database, "add_operations", *records)
 
     row = await PostgresViews(database).operation(OPERATION)
     assert row is not None
     assert (row["outcome"], row["outcome_details"]["status"]) == ("refused", 422)
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "says"),
+    [
+        (OperationStarted, {"operation_id": 7}, "operation_id"),
+        (OperationStarted, {"operation_id": "no uuid"}, "operation_id"),
+        (OperationStarted, {"parent_id": []}, "parent_id"),
+        (OperationStarted, {"deadline": 0}, "deadline"),
+        (OperationStarted, {"why": None}, "why"),
+        (OperationSucceeded, {"actor": {"name": "ada"}}, "actor"),
+        (RequestRefused, {"path": 1}, "path"),
+    ],
+)
+async def test_an_operation_that_is_not_as_its_schema_says_is_refused(
+    database: Database, event: type[Event], changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(Refused, match=says):
+        await write_raw(database, "add_operations", attributes(event.example(), **changes))
+
+
+async def test_a_record_whose_data_is_no_object_is_refused(database: Database) -> None:
+    for event, name in ((OperationFailed, "add_operations"), (EntriesSealed, "add_ledger")):
+        with pytest.raises(Refused, match="invalid"):
+            await write_raw(database, name, {**attributes(event.example()), "data": ["no", "object"]})
+
+
+async def test_an_operation_whose_time_names_no_timezone_is_refused(database: Database) -> None:
+    with pytest.raises(Refused, match="timezone"):
+        await write_raw(
+            database,
+            "add_operations",
+            {**attributes(OperationFailed.example()), "time": "2026-11-22T12:00:00"},
+        )
 
 
 def sealed(index: int, **changes: Any) -> SealedEntry:
@@ -188,11 +237,41 @@ async def test_the_ledger_is_searched_by_each_condition(
         sealed(4, service="consensus"),
     )
     event = EntriesSealed(entries=entries, tree_size=5)
-    await write(database, "add_ledger", stated(event), stated(event), stated(CheckpointPublished.example()))
+    await write_raw(database, "add_ledger", *map(attributes, (event, event, CheckpointPublished.example())))
 
     found = await PostgresViews(database).ledger(LedgerQuery(**{"limit": 50, **conditions}))
 
     assert [entry["index"] for entry in found] == indexes
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"entry_id": "no uuid"}, "entry_id"),
+        ({"time": "yesterday"}, "time"),
+        ({"index": None}, "index"),
+        ({"index": 2**63}, "their table"),
+        ({"actor": None}, "actor"),
+    ],
+)
+async def test_entries_that_are_not_as_their_schema_says_are_refused(
+    database: Database, changes: dict[str, Any], says: str
+) -> None:
+    good = attributes(EntriesSealed(entries=(sealed(0),), tree_size=1))
+    entry = {**good["data"]["entries"][0], **changes}
+
+    with pytest.raises(Refused, match=says):
+        await write_raw(database, "add_ledger", good, {**good, "data": {"entries": [entry], "tree_size": 1}})
+
+    assert await PostgresViews(database).ledger(LedgerQuery(limit=50)) == []
+
+
+async def test_a_table_that_is_missing_is_not_blamed_on_the_entries(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("ALTER TABLE ledger_entry RENAME TO gone"))
+        with pytest.raises(ProgrammingError):
+            await PostgresViewWriter().add_ledger([attributes(EntriesSealed.example())])
+        await connection.rollback()
 
 
 async def test_the_newest_word_on_a_certificate_counts(database: Database) -> None:
