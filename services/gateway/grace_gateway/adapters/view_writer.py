@@ -30,15 +30,19 @@ from grace_gateway.domain.submission import service_of, subject_of, submission_o
 NOTIFY_CHANNEL: Final = "grace_view"
 _POSITIONS_KEY: Final = 7_265_101  # advisory: positions become visible in their order, so that readers miss none
 
-_LOCK_POSITIONS: Final = text("SELECT pg_advisory_xact_lock(:key)")
-_NOTIFY: Final = text(f"NOTIFY {NOTIFY_CHANNEL}")
+# One statement for three things. Each row needs the lock's row, so none gets its position before the lock is held.
 _INSERT_FACTS: Final = text(
-    """
-    INSERT INTO fact (id, submission_id, type, time, service, actor, operation_id, step, data)
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:submissions AS uuid[]), CAST(:types AS text[]),
-                         CAST(:times AS timestamptz[]), CAST(:services AS text[]), CAST(:actors AS text[]),
-                         CAST(:operations AS uuid[]), CAST(:steps AS json[]), CAST(:data AS json[]))
-    ON CONFLICT (id) DO NOTHING
+    f"""
+    WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock({_POSITIONS_KEY})),
+    added AS (
+        INSERT INTO fact (id, submission_id, type, time, service, actor, operation_id, step, data)
+        SELECT one.* FROM locked, unnest(CAST(:ids AS uuid[]), CAST(:submissions AS uuid[]), CAST(:types AS text[]),
+                                         CAST(:times AS timestamptz[]), CAST(:services AS text[]),
+                                         CAST(:actors AS text[]), CAST(:operations AS uuid[]),
+                                         CAST(:steps AS json[]), CAST(:data AS json[])) AS one
+        ON CONFLICT (id) DO NOTHING
+    )
+    SELECT pg_notify('{NOTIFY_CHANNEL}', '')
     """
 )
 _STEPS: Final = text("SELECT submission_id, type, step FROM fact WHERE submission_id = ANY(:ids) ORDER BY position")
@@ -147,7 +151,6 @@ class PostgresViewWriter:
             if missing:  # submissions that this database never saw, or lost
                 await insert_submissions(connection, missing)
                 modes |= await self._lock([one.id for one in missing])
-        await connection.execute(_LOCK_POSITIONS, {"key": _POSITIONS_KEY})
         await connection.execute(_INSERT_FACTS, _fact_columns(envelopes))
         # The fact that submitted it changes nothing of what its row says already.
         changed = {subject_of(one.event) for one in envelopes if one.id not in modes}
@@ -155,7 +158,6 @@ class PostgresViewWriter:
         if moved:
             await self._update_states(moved, newest)
         await self._remember(envelopes)
-        await connection.execute(_NOTIFY)
 
     async def _lock(self, ids: Sequence[UUID]) -> dict[UUID, str | None]:
         """Lock submissions in the order of their ids; return the mode of each that exists."""
