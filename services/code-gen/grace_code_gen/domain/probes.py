@@ -19,6 +19,9 @@ ATTEMPTS: Final = 12  # per probe wanted, before giving up on finding another on
 MAX_LENGTH: Final = 12  # elements or characters of a fresh value
 SMALL: Final = (0, 1, 2, 3, 4, 5, 7, 8, 10, 12)
 LETTERS: Final = "abcdeixyzABZ"
+DEEPEST: Final = 3  # levels of containers that have elements: each further one would multiply their number
+DEEPEST_TUPLE: Final = 30  # the sandbox takes values of 40 levels
+UNWRITABLE: Final = 10**4300  # Python writes no integer of more digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ def _even_lengths(given: Sequence[list[JSON]], width: int) -> list[int]:
 
 
 def _evened(args: list[JSON], even: Sequence[int]) -> list[JSON]:
+    if not all(isinstance(args[index], list) for index in even):
+        return args  # the examples are lists where the signature says otherwise
     shortest = min((len(args[index]) for index in even), default=0)
     return [value[:shortest] if index in even else value for index, value in enumerate(args)]
 
@@ -165,14 +170,15 @@ class _Source:
                 element = shape.of[0] if shape.of and shape.of[0].kind != "any" else Shape("int")
                 return [
                     self._value(element, depth + 1)
-                    for _ in range(chance.choice((0, 1, 2, 3, 4, 6, 9)[: 7 - 2 * depth]))
+                    for _ in range(chance.choice((0, 1, 2, 3, 4, 6, 9)[: max(1, 7 - 2 * depth)]))
                 ]
             case "tuple":
-                return [self._value(part, depth + 1) for part in shape.of]
+                return [self._value(part, depth + 1) for part in shape.of] if depth < DEEPEST_TUPLE else []
             case "dict":
                 element = shape.of[1] if shape.of[1].kind != "any" else Shape("int")
                 number = shape.of[0].kind == "int"
-                keys = {str(self._integer()) if number else self._text() for _ in range(chance.randrange(5))}
+                size = chance.randrange(5) if depth < DEEPEST else 0
+                keys = {str(self._integer()) if number else self._text() for _ in range(size)}
                 return {key: self._value(element, depth + 1) for key in sorted(keys)}
             case "union":
                 return self._value(chance.choice(shape.of), depth)
@@ -212,6 +218,8 @@ class _Source:
             return not value
         if isinstance(value, int):
             near = chance.choice((value + 1, value - 1, value * 2, value // 2, 0, 1, self._integer()))
+            if abs(near) >= UNWRITABLE:
+                return value
             return near if near >= 0 or self._negative else abs(near)
         if isinstance(value, float):
             return round(chance.choice((value + 1, value - 0.5, value * 2, value / 2, 0.0, float(self._integer()))), 3)

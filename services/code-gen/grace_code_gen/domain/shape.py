@@ -81,6 +81,8 @@ def _plain(name: str) -> Shape:
 
 
 def _generic(name: str, parts: Sequence[ast.expr]) -> Shape:
+    if not parts:  # list[()]
+        return _plain(name)
     if name == "Optional":
         return Shape("union", (annotated(parts[0]), Shape("None")))
     if name == "Union":
@@ -114,12 +116,18 @@ def bind(value: JSON, shape: Shape) -> Any:
         items = [bind(item, element) for item in value]
         if shape.kind != "set":
             return items
-        return {tuple(item) if isinstance(item, list) else item for item in items if not isinstance(item, dict)}
+        try:
+            return {tuple(item) if isinstance(item, list) else item for item in items if not isinstance(item, dict)}
+        except TypeError:  # lists in lists
+            return value
     if isinstance(value, dict):
         key, element = shape.of if shape.kind == "dict" else (ANY, ANY)
         return {_key(name, key): bind(item, element) for name, item in value.items()}
     if shape.kind == "float" and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return value
     return value
 
 
