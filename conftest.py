@@ -31,6 +31,7 @@ def group_of(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone; group for `-n`.
 
