@@ -1,7 +1,7 @@
 """What the crypto-signer needs of the outside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,51 @@ from grace_common.runtime.clock import Clock
 
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import Keyring
+
+
+class Kek(Protocol):
+    """The key-encryption key, under which everything secret is stored.
+
+    Built: a key in this process, out of files sealed by a passphrase and to the root (`adapters/key_files.py`). A
+    PKCS#11 token or a cloud's KMS fits in here too, as both seal with associated data.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name the key in what it sealed."""
+        ...
+
+    def seal(self, secret: bytes, what: str) -> tuple[bytes, bytes]:
+        """Return nonce and ciphertext; `what` and the key's id are associated data."""
+        ...
+
+    def open(self, nonce: bytes, sealed: bytes, what: str) -> bytes:
+        """Return the secret; raises Refused when it was sealed as something else, by another key, or was changed."""
+        ...
+
+    def under(self, id_: str) -> "Kek | None":
+        """Return this key or, while it is being replaced, the one before; None for any other id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEpoch:
+    """An epoch as it is stored: its seed under a key-encryption key."""
+
+    number: int
+    not_before: datetime
+    kek_id: str
+    nonce: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochUse:
+    """How far the newest epoch is used: from when on, and by how many operations."""
+
+    number: int
+    not_before: datetime
+    operations: int
 
 
 class Certificates(Protocol):

@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from grace_crypto_signer.adapters.key_files import write_private
+from grace_crypto_signer.adapters.sealing import write_private
 
 
 def write(folder: Path, key: Ed25519PrivateKey, certificate: x509.Certificate, authority: x509.Certificate) -> None:

@@ -66,5 +66,10 @@ class Keyring:
         return self._epochs[max(0, bisect_right(self._starts, time) - 1)]
 
     @property
+    def epochs(self) -> Sequence[Epoch]:
+        """All of them, the one that began first standing first."""
+        return self._epochs
+
+    @property
     def newest(self) -> Epoch:
         return max(self._epochs, key=lambda epoch: epoch.number)

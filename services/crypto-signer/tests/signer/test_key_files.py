@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from grace_common.contract.errors import Refused
 from grace_common.testing.clock import FixedClock
-from grace_crypto_signer.adapters import key_files
-from grace_crypto_signer.adapters.key_files import KeyEncryptionKey, Vault
+from grace_crypto_signer.adapters import key_files, sealing
+from grace_crypto_signer.adapters.key_files import Vault
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 
 DOMAIN = "grace.local"
 
@@ -72,7 +73,7 @@ def test_what_can_be_made_again_is_made_again(folder: Path) -> None:
 
 
 def test_another_passphrase_does_not_open_the_keys(folder: Path) -> None:
-    key_files.write_private(folder / "kek-passphrase", b"another")
+    sealing.write_private(folder / "kek-passphrase", b"another")
 
     with pytest.raises(Refused, match="does not open"):
         load(folder)
@@ -80,7 +81,7 @@ def test_another_passphrase_does_not_open_the_keys(folder: Path) -> None:
 
 @pytest.mark.parametrize("passphrase", [b"", b"  \n"])
 def test_an_empty_passphrase_is_refused(folder: Path, passphrase: bytes) -> None:
-    key_files.write_private(folder / "kek-passphrase", passphrase)
+    sealing.write_private(folder / "kek-passphrase", passphrase)
 
     with pytest.raises(Refused, match="is empty"):
         load(folder)
@@ -111,7 +112,7 @@ def test_the_certificate_of_another_ca_is_noticed(folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize("file", ["kek.sealed.json", "ca.sealed.json"])
 @pytest.mark.parametrize("content", [b"not json", b"[]", b'{"version": 2}', b'{"version": 1}'])
 def test_a_damaged_file_is_refused_by_name(folder: Path, file: str, content: bytes) -> None:
-    key_files.write_private(folder / file, content)
+    sealing.write_private(folder / file, content)
 
     with pytest.raises(Refused, match=file):
         load(folder)
@@ -122,7 +123,7 @@ def test_any_change_of_a_sealed_key_is_noticed(folder: Path, member: str) -> Non
     stored = orjson.loads((folder / "kek.sealed.json").read_bytes())
     changed = stored[member]
     stored[member] = ("B" if changed[0] == "A" else "A") + changed[1:]
-    key_files.write_private(folder / "kek.sealed.json", orjson.dumps(stored))
+    sealing.write_private(folder / "kek.sealed.json", orjson.dumps(stored))
 
     with pytest.raises(Refused, match="does not open"):
         load(folder)

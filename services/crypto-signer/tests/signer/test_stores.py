@@ -1,5 +1,6 @@
 """Epochs and certificates in a real PostgreSQL."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,13 +8,16 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.database import Database
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
-from grace_crypto_signer.adapters.epoch_store import ROTATION_NOTICE, PostgresEpochs
-from grace_crypto_signer.adapters.key_files import KeyEncryptionKey
+from grace_crypto_signer.adapters.epoch_store import FIRST_EPOCH, ROTATION_NOTICE, PostgresEpochs
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
+from grace_crypto_signer.ports import EpochUse, SealedEpoch
 from sqlalchemy import text
 
 from .examples import TIME
 
 KEK = KeyEncryptionKey("kek-1", bytes(range(32)))
+NEXT_ALONE = KeyEncryptionKey("kek-2", bytes(reversed(range(32))))
+NEXT = replace(NEXT_ALONE, older=(KEK,))
 
 
 async def test_the_first_epoch_is_made_once_and_covers_every_time(database: Database) -> None:
@@ -64,6 +68,52 @@ async def test_a_seed_of_another_key_encryption_key_is_named(database: Database)
 
     with pytest.raises(Refused, match="sealed under the key kek-1"):
         await PostgresEpochs(database, KeyEncryptionKey("kek-2", bytes(32))).load()
+
+
+async def test_operations_are_counted_for_the_newest_epoch(database: Database) -> None:
+    epochs = PostgresEpochs(database, KEK)
+    with pytest.raises(Refused, match="init"):
+        await epochs.use(1)
+    await epochs.ensure_first()
+
+    await epochs.use(5)
+    assert await epochs.use(2) == EpochUse(1, FIRST_EPOCH, 7)
+
+    await epochs.rotate(TIME)
+    assert await epochs.use(3) == EpochUse(2, TIME + ROTATION_NOTICE, 3)
+
+
+async def test_seeds_are_sealed_anew_under_the_next_key_and_stay_the_same(database: Database) -> None:
+    before = PostgresEpochs(database, KEK)
+    await before.ensure_first()
+    await before.rotate(TIME)
+    seeds = (await before.load()).epochs
+    changing = PostgresEpochs(database, NEXT)
+    assert (await changing.load()).epochs == seeds
+
+    assert (await changing.reseal(), await changing.reseal()) == (2, 0)
+
+    assert (await PostgresEpochs(database, NEXT_ALONE).load()).epochs == seeds
+    # A signer that has not heard of the change must not add a seed that nobody could open later.
+    with pytest.raises(Refused, match="sealed under the key kek-2, this one is kek-1"):
+        await before.rotate(TIME + timedelta(days=1))
+    assert [stored.kek_id for stored in await changing.sealed()] == ["kek-2", "kek-2"]
+
+
+async def test_what_a_backup_has_is_put_back_where_it_is_missing(database: Database) -> None:
+    epochs = PostgresEpochs(database, KEK)
+    await epochs.ensure_first()
+    await epochs.rotate(TIME)
+    backup, seeds = await epochs.sealed(), (await epochs.load()).epochs
+    async with database.transaction() as connection:
+        await connection.execute(text("DELETE FROM epoch WHERE number = 2"))
+
+    assert (await epochs.restore(backup), await epochs.restore(backup)) == (1, 0)
+
+    assert (await epochs.load()).epochs == seeds
+    other = SealedEpoch(2, TIME, KEK.id, *KEK.seal(bytes(32), "grace/epoch-seed/v1|2"))
+    with pytest.raises(Refused, match="epoch 2 is in the database already, and is another"):
+        await epochs.restore([other])
 
 
 async def test_what_is_stated_of_a_key_is_kept_until_something_else_is(database: Database) -> None:

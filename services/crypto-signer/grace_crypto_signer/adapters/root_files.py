@@ -1,0 +1,158 @@
+"""What the state folder says of the root: its public half and who holds shares (`root.json`), and, until the shares
+were handed out, the root itself under the key-encryption key (`root.sealed.json`)."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from grace_common.contract.errors import Refused
+from grace_common.transparency.statement import key_id
+
+from grace_crypto_signer.adapters.sealing import (
+    KeyEncryptionKey,
+    octets,
+    parse_sealed,
+    pretty,
+    read_file,
+    text,
+    write_private,
+)
+from grace_crypto_signer.adapters.share_files import HeldShare, SplitRoot, combine_shares
+from grace_crypto_signer.domain.root import ROOT_BYTES, Root
+
+VERSION: Final = 1
+_HPKE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # RFC 9180, base mode
+
+
+@dataclass(frozen=True, slots=True)
+class PublicRoot:
+    """The root as everybody may know it.
+
+    splits  who was handed a share in which split, by the split's number, with SHA-256 of each share; the newest last
+    """
+
+    public_key: bytes
+    opening_key: bytes
+    made_at: datetime
+    splits: Mapping[int, Sequence[Mapping[str, Any]]]
+
+    @property
+    def id(self) -> str:
+        return key_id(self.public_key)
+
+    def seal(self, secret: bytes, what: str) -> bytes:
+        """Return a secret sealed to the root (HPKE); `what` is bound to it."""
+        return bytes(_HPKE.encrypt(secret, X25519PublicKey.from_public_bytes(self.opening_key), info=self._info(what)))
+
+    def open(self, root: Root, sealed: bytes, what: str) -> bytes:
+        """Return what was sealed to the root; raises Refused."""
+        try:
+            return bytes(_HPKE.decrypt(sealed, root.opening, info=self._info(what)))
+        except (InvalidTag, ValueError) as error:
+            raise Refused(f"{what} does not open with the root {self.id}") from error
+
+    def combine(self, shares: Sequence[HeldShare]) -> Root:
+        """Return the root that the shares make; raises Refused, as `combine_shares`."""
+        return combine_shares(shares, self.id, self.splits)
+
+    def _info(self, what: str) -> bytes:
+        return f"{what}|root {self.id}".encode()
+
+
+def public_file(folder: Path) -> Path:
+    return folder / "root.json"
+
+
+def sealed_file(folder: Path) -> Path:
+    return folder / "root.sealed.json"
+
+
+def make(folder: Path, kek: KeyEncryptionKey, now: datetime) -> PublicRoot:
+    """Make a root, and keep it under the key-encryption key until its shares are handed out."""
+    root = Root(secrets.token_bytes(ROOT_BYTES))
+    public = PublicRoot(root.signing.public_key, root.opening.public_key().public_bytes_raw(), now, {})
+    keep(folder, kek, root)
+    write_public(folder, public)  # last: it is what tells that there is a root
+    return public
+
+
+def keep(folder: Path, kek: KeyEncryptionKey, root: Root) -> None:
+    """Write the root under the key-encryption key."""
+    nonce, sealed = kek.seal(root.secret, _name(root.signing.key_id))
+    stored = {
+        "version": VERSION,
+        "id": root.signing.key_id,
+        "kek": kek.id,
+        "nonce": text(nonce),
+        "sealed": text(sealed),
+    }
+    write_private(sealed_file(folder), pretty(stored))
+
+
+def load(folder: Path, kek: KeyEncryptionKey) -> Root | None:
+    """Return the root while it is kept in the folder, None once it exists as shares alone; raises Refused."""
+    file = sealed_file(folder)
+    if not file.exists():
+        return None
+    stored = parse_sealed(file.read_bytes(), str(file), VERSION)
+    try:
+        sealing = kek.under(stored["kek"])
+        if sealing is None:
+            raise Refused(f"{file} is sealed under the key-encryption key {stored['kek']}, this one is {kek.id}")
+        return Root(sealing.open(octets(stored["nonce"]), octets(stored["sealed"]), _name(stored["id"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{file} is no sealed root: {type(error).__name__}: {error}") from error
+
+
+def write_public(folder: Path, public: PublicRoot) -> None:
+    """Write `root.json`."""
+    stored = {
+        "version": VERSION,
+        "id": public.id,
+        "public_key": text(public.public_key),
+        "opening_key": text(public.opening_key),
+        "made_at": public.made_at.isoformat(),
+        "splits": [{"split": split, "shares": list(shares)} for split, shares in public.splits.items()],
+    }
+    write_private(public_file(folder), pretty(stored))
+
+
+def read_public(folder: Path) -> PublicRoot:
+    """Return what `root.json` says; raises Refused."""
+    return parse_public(read_file(public_file(folder)), str(public_file(folder)))
+
+
+def parse_public(data: bytes, name: str) -> PublicRoot:
+    """Return what the bytes of a `root.json` say; raises Refused, which calls them `name`."""
+    stored = parse_sealed(data, name, VERSION)
+    try:
+        splits = {int(one["split"]): tuple(one["shares"]) for one in stored["splits"]}
+        public_key, opening_key = octets(stored["public_key"]), octets(stored["opening_key"])
+        X25519PublicKey.from_public_bytes(opening_key)
+        public = PublicRoot(public_key, opening_key, datetime.fromisoformat(stored["made_at"]), splits)
+        if stored["id"] != public.id:
+            raise Refused(f"{name} calls the root {stored['id']}, and its key is {public.id}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{name} does not describe a root: {type(error).__name__}: {error}") from error
+    return public
+
+
+def record_split(folder: Path, split: SplitRoot) -> PublicRoot:
+    """Write down who holds a share, and take the root itself out of the folder."""
+    public = read_public(folder)
+    known = PublicRoot(
+        public.public_key, public.opening_key, public.made_at, {**public.splits, split.split: split.commitments}
+    )
+    write_public(folder, known)
+    sealed_file(folder).unlink(missing_ok=True)
+    return known
+
+
+def _name(id_: str) -> str:
+    return f"grace/root/v{VERSION}|{id_}"

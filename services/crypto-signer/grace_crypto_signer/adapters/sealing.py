@@ -1,0 +1,133 @@
+"""Sealing secrets: AES-256-GCM under a key, scrypt for keys out of passphrases, files that only their owner reads."""
+
+import os
+import secrets
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from grace_common.contract.errors import Refused
+
+NONCE_BYTES: Final = 12  # NIST SP 800-38D, section 8.2
+KEY_BYTES: Final = 32
+SALT_BYTES: Final = 16
+_MOST_SCRYPT: Final = {"n": 1 << 20, "r": 16, "p": 16}  # a file that asks for more would only fill the memory
+
+
+@dataclass(frozen=True)
+class KeyEncryptionKey:
+    """Seals and opens what is stored; `id` names it in what it sealed. Implements `Kek` with a key in this process.
+
+    older  keys that this one replaces, while what they sealed is being sealed anew
+    """
+
+    id: str
+    _key: bytes = field(repr=False)
+    older: tuple["KeyEncryptionKey", ...] = ()
+
+    @classmethod
+    def generate(cls) -> "KeyEncryptionKey":
+        return cls(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES))
+
+    def under(self, id_: str) -> "KeyEncryptionKey | None":
+        """Return this key or an older one by its id."""
+        return next((key for key in (self, *self.older) if key.id == id_), None)
+
+    def seal(self, secret: bytes, what: str) -> tuple[bytes, bytes]:
+        """Return nonce and ciphertext; `what` names purpose, id and version of the secret."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce, AESGCM(self._key).encrypt(nonce, secret, self._associated(what))
+
+    def open(self, nonce: bytes, sealed: bytes, what: str) -> bytes:
+        """Return the secret; raises Refused when it was sealed as something else, by another key, or was changed."""
+        try:
+            return AESGCM(self._key).decrypt(nonce, sealed, self._associated(what))
+        except InvalidTag as error:
+            raise Refused(f"{what} does not open with the key-encryption key {self.id}") from error
+
+    def exported(self) -> bytes:
+        """Return the key itself, to be sealed by what stands above it."""
+        return self._key
+
+    def _associated(self, what: str) -> bytes:
+        return f"{what}|{self.id}".encode()
+
+
+def seal_by_passphrase(secret: bytes, passphrase: bytes, what: bytes, cost: Mapping[str, int]) -> dict[str, Any]:
+    """Return the members of a JSON object that hold a secret under a passphrase; `what` is its associated data."""
+    salt, nonce = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(NONCE_BYTES)
+    sealed = AESGCM(_derive(passphrase, salt, cost)).encrypt(nonce, secret, what)
+    return {"scrypt": dict(cost), "salt": text(salt), "nonce": text(nonce), "sealed": text(sealed)}
+
+
+def open_by_passphrase(stored: Mapping[str, Any], passphrase: bytes, what: bytes) -> bytes | None:
+    """Return the secret, None when the passphrase does not open it; raises Refused when the members are malformed."""
+    try:
+        cost = {name: int(stored["scrypt"][name]) for name in ("n", "r", "p")}
+        if any(cost[name] > most for name, most in _MOST_SCRYPT.items()):
+            raise Refused(f"its scrypt cost {cost} is beyond {_MOST_SCRYPT}")
+        key = _derive(passphrase, octets(stored["salt"]), cost)
+        return AESGCM(key).decrypt(octets(stored["nonce"]), octets(stored["sealed"]), what)
+    except InvalidTag:
+        return None
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{type(error).__name__}: {error}") from error
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Write a file that only its owner can read; it is complete and durable when it appears."""
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
+
+
+def read_file(file: Path) -> bytes:
+    """Return a file's bytes; raises Refused, which says what makes the file, when there is none."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise Refused(f"{file} is missing; `python -m grace_crypto_signer init` makes the signer's keys") from error
+
+
+def pretty(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON object as the files have it."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def parse_sealed(data: bytes, name: str, version: int) -> dict[str, Any]:
+    """Return the JSON object of a sealed file; raises Refused, which calls it `name`."""
+    try:
+        stored = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"{name} is no sealed key: {error}") from error
+    if not isinstance(stored, dict) or stored.get("version") != version:
+        raise Refused(f"{name} is no sealed key of version {version}")
+    return stored
+
+
+def text(data: bytes) -> str:
+    """Return base64."""
+    return b64encode(data).decode("ascii")
+
+
+def octets(value: str) -> bytes:
+    """Return the bytes of a base64 text; raises ValueError for anything else."""
+    try:
+        return b64decode(value, validate=True)
+    except (Base64Error, TypeError) as error:
+        raise ValueError(f"base64 expected: {error}") from error
+
+
+def _derive(passphrase: bytes, salt: bytes, cost: Mapping[str, int]) -> bytes:
+    return Scrypt(salt=salt, length=KEY_BYTES, n=cost["n"], r=cost["r"], p=cost["p"]).derive(passphrase)
