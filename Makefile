@@ -20,7 +20,7 @@ test: setup sandbox ## Every test, on real Kafka and PostgreSQL, with coverage
 	@bash tools/test.sh
 
 test-unit: setup ## The tests that need no server
-	@$(RUN) -m pytest -n 2 --dist loadgroup -m "not stack" $(ARGS)
+	@$(RUN) -m pytest -n 2 --dist loadscope -m "not stack" $(ARGS)
 
 check: setup ## Format, lint, types, boundaries, schemas
 	@bash tools/check.sh

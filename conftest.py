@@ -3,6 +3,8 @@
 import pytest
 import structlog
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("grace", deadline=None)  # no test asserts a time
 settings.load_profile("grace")
@@ -16,30 +18,26 @@ pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 # `kafka` and `postgres` are what most fixtures with a server are made from; the others bring servers of their own.
 # `sandbox` and `evaluator` run bubblewrap and every analyser for real, `llama` a model's server: that takes as long.
 SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack", "sandbox", "evaluator", "llama"})
-GROUPS = ("grace", "sandbox")
+
+# What runs on one worker, begun first: the tests of the one running Grace; those of the sandbox, whose processes are
+# counted by uid, so that two of its tests at once would count each other's.
+TOGETHER = ("tests/e2e/", "services/code-gen/tests/adapters/")
 
 
-def group_of(item: pytest.Item) -> str:
-    """Return what runs on one worker: the tests of the one running Grace, those of the sandbox, else a file.
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands whole files to workers, so that a module's deployment is made once."""
 
-    The sandbox's processes are counted by uid, so two of its tests at once would count each other's.
-    """
-    if item.nodeid.startswith("tests/e2e/"):
-        return GROUPS[0]
-    if {"sandbox", "evaluator"} & set(getattr(item, "fixturenames", ())):
-        return GROUPS[1]
-    return item.nodeid.partition("::")[0]
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone; group for `-n`.
-
-    The longest groups begin first.
-    """
+    """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    order = {name: place for place, name in enumerate(GROUPS)}
-    items.sort(key=lambda item: order.get(group_of(item), len(order)))
+    items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))

@@ -10,6 +10,6 @@ if ! command -v go >/dev/null; then
 fi
 rm -f .coverage .coverage.*
 export COVERAGE_ROOT="$PWD" COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
-$python -m coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder "$@"
+$python -m coverage run -m pytest -n 2 --dist loadscope --no-loadscope-reorder "$@"
 $python -m coverage combine -q
 $python -m coverage report --skip-covered --skip-empty --fail-under=90 | tail -40
