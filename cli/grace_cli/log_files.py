@@ -1,5 +1,7 @@
 """The ledger's static files, from a folder or an address: checking all of them, copying them."""
 
+import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +10,12 @@ from urllib.parse import urlsplit
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
-from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
+from grace_common.transparency.checkpoint import CA_EXTENSION, Checkpoint, open_checkpoint
+from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.statement import key_id
+from grace_common.transparency.strict import decode_base64, encode_base64
 from grace_common.transparency.tile import (
     WIDTH,
     Tile,
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT: Final = "checkpoint"
 VKEY: Final = "vkey"
+CA: Final = "ca"
+_WIDTH: Final = re.compile(r"[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]")  # of a partial tile
 LARGEST_FILE_BYTES: Final = 20 * 1024 * 1024  # an entry bundle is 16 MiB at most
 
 
@@ -48,6 +55,14 @@ class FolderLog:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Unready(f"{path} is not in {self._folder}") from error
 
+    def partials(self, tile: Tile) -> list[Tile]:
+        """Return the partial tiles that stand beside a tile."""
+        try:
+            names = os.listdir(f"{self._folder}/{tile.full.path}.p")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [Tile(tile.level, tile.index, int(name)) for name in sorted(names) if _WIDTH.fullmatch(name)]
+
 
 class WebLog:
     """A log at an address such as `https://grace.example.org/log`; a `TileReader`."""
@@ -60,6 +75,9 @@ class WebLog:
         self._url = url.rstrip("/")
         loopback = urlsplit(url).hostname in LOOPBACK
         self._http = httpx.Client(timeout=30.0, trust_env=not loopback, transport=transport)
+
+    def __reduce__(self) -> tuple[type["WebLog"], tuple[str]]:
+        return WebLog, (self._url,)  # another process opens connections of its own
 
     def __str__(self) -> str:
         return self._url
@@ -79,6 +97,10 @@ class WebLog:
         if not answer.is_success or len(answer.content) > LARGEST_FILE_BYTES:
             raise CliError(f"{self._url}/{path} answers {answer.status_code} with {len(answer.content)} bytes")
         return answer.content
+
+    def partials(self, tile: Tile) -> list[Tile]:
+        """Return none: an address lists no files."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +146,38 @@ def signed_checkpoint(log: TileReader, key: LogKey) -> tuple[bytes, Checkpoint]:
     except Unready as error:
         raise CliError(f"{error}: there is no log, or nothing was published yet", "see `grace status`") from error
     return note, open_checkpoint(note, key.key).checkpoint
+
+
+def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) -> dict[tuple[str, str], bytes] | None:
+    """Return the CA's keys by the names that verification gives them; None when the checkpoint names no CA.
+
+    given   a file with a key in base64 on each line; None: the log's own `ca`, which the signed checkpoint vouches for
+    raises  CliError when there is none, or it holds a key that the checkpoint does not name
+    """
+    if not checkpoint.values(CA_EXTENSION):
+        return None
+    try:
+        text = (given.read_bytes() if given is not None else log.read(CA)).decode()
+        keys = [decode_base64(line, "a key of the CA", PUBLIC_KEY_BYTES) for line in text.split()]
+    except (Unready, Refused, UnicodeDecodeError, OSError) as error:
+        raise CliError(
+            f"the key of the CA, under which the entries are signed, cannot be read: {error}",
+            "pass --ca FILE with that key in base64, or --tree-only to leave the signatures unchecked",
+            Exit.USAGE,
+        ) from error
+    if not keys or not all(checkpoint.names_ca(key) for key in keys):
+        raise CliError(
+            "the key of the CA is not one that the signed checkpoint names", "get the log's own", Exit.FAILED
+        )
+    return {("ca", key_id(key)): key for key in keys}
+
+
+def read_checkpoint(path: Path, key: LogKey) -> Checkpoint:
+    """Return the signed checkpoint in a file; raises CliError when it is none, or of another log."""
+    try:
+        return open_checkpoint(path.read_bytes(), key.key).checkpoint
+    except (OSError, Refused) as error:
+        raise CliError(f"{path} is no checkpoint of this log: {error}", "name a saved one", Exit.USAGE) from error
 
 
 def checked_files(
@@ -178,6 +232,9 @@ def export(
             path.write_bytes(data)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / VKEY).write_text(f"{key.key}\n")
+        if checkpoint.values(CA_EXTENSION):
+            authority = read_authority(None, log, checkpoint) or {}
+            (folder / CA).write_text("".join(f"{encode_base64(ca)}\n" for ca in authority.values()))
         (folder / CHECKPOINT).write_bytes(note)
     except OSError as error:
         raise CliError(f"{folder} cannot be written: {error}", "free some space, or name another folder") from error

@@ -1,9 +1,10 @@
 """`grace ledger`: checking all of it, copying it, searching it."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from grace_cli.log_files import FolderLog, WebLog
+    from grace_cli.verifying.whole_log import Findings
 
+CORES: Final = len(os.sched_getaffinity(0))
+SHOWN: Final = 10  # faults in a message
+_KEEP_IT: Final = "keep a copy of it, and tell whoever runs it"
 LogKeyOption = Annotated[
     str | None,
     typer.Option("--log-key", metavar="VKEY|FILE", help="The log's public key, from elsewhere than the log."),
@@ -34,30 +39,82 @@ def verify(
     where: Annotated[str | None, typer.Argument(metavar="DIR|URL", help="A folder, or an address of /log.")] = None,
     local: Annotated[bool, typer.Option("--local", help="This machine's stack; also when nothing is named.")] = False,
     log_key: LogKeyOption = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="The CA's public key, where the log has no file `ca`.")
+    ] = None,
+    since: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="A checkpoint saved earlier: the log must continue it.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Begin where the verification with this file ended.")
+    ] = None,
+    tree_only: Annotated[bool, typer.Option("--tree-only", help="Hashes alone, no entry's signature.")] = False,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="How many at once; one per core without it.")] = CORES,
     as_json: AsJson = False,
 ) -> None:
-    """Check the whole log: the checkpoint's signature, every entry's hash, every tile, the root."""
+    """Check the whole log: the checkpoint's signature, every entry, every tile, the root."""
+    from functools import partial
+
     from grace_common.contract.errors import Refused, Unready
 
-    from grace_cli.log_files import checked_files, described, read_log_key, signed_checkpoint
+    from grace_cli.log_files import described, read_authority, read_checkpoint, read_log_key, signed_checkpoint
+    from grace_cli.verifying.chunk import check_files
+    from grace_cli.verifying.state import State
+    from grace_cli.verifying.whole_log import Verification
 
     if where is not None and local:
         raise CliError("both a place and --local are named", "name one of them", Exit.USAGE)
     log = _log(where)
     key = read_log_key(log_key, log, str(log))
+    state: State | None = None
     try:
         with _progress(as_json) as bar:
             _, checkpoint = signed_checkpoint(log, key)
             bar.begin(checkpoint.size)
-            files = sum(1 for _ in checked_files(log, checkpoint, bar.advance))
+            authority = None if tree_only else read_authority(ca, log, checkpoint)
+            state = State(
+                resume, {"log": str(key.key), "checks": "tree" if authority is None else "all", "of": "files"}
+            )
+            findings = Verification(
+                log,
+                checkpoint,
+                partial(check_files, log),
+                state,
+                authority,
+                earlier=() if since is None else (read_checkpoint(since, key),),
+                processes=processes,
+                advance=bar.advance,
+            ).run()
     except (Refused, Unready) as error:
-        raise CliError(f"the log at {log} is broken: {error}", "keep a copy of it, and tell whoever runs it") from error
+        raise CliError(f"the log at {log} is broken: {error}", _KEEP_IT) from error
+    finally:
+        if state is not None:
+            state.close()
+    _tell(findings, f"the log at {log}")
     if as_json:
-        print_json(described(checkpoint, key) | {"files": files, "verified": True})
+        counts = {"files": findings.files, "older_files": findings.older, "signatures": findings.signatures}
+        print_json(described(checkpoint, key) | counts | {"began": findings.began, "verified": True})
         return
     print(f"The log {checkpoint.origin} signed a tree of {checkpoint.size} entries with root {checkpoint.root.hex()}.")
-    print(f"Every entry was hashed, and every tile and the root follow from the entries ({files} files).")
+    if findings.began:
+        print(f"The first {findings.began} entries were verified before, and are still the first of this log.")
+    print(f"Every entry was hashed, and every tile and the root follow from the entries ({findings.files} files).")
+    if authority is not None:
+        print("Every entry is signed with a key that an earlier one announced for it, up to the CA's.")
+    else:
+        print("The entries' signatures were not checked" + (" (--tree-only)." if tree_only else ": it names no CA."))
+    if since is not None:
+        print(f"It continues the tree of {since}.")
     print(key.describe())
+
+
+def _tell(findings: "Findings", what: str) -> None:
+    """Raise CliError when something was found."""
+    if not findings.faults:
+        return
+    faults = sorted(set(findings.faults))
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    raise CliError(f"{what} is broken: {'; '.join(fault.text for fault in faults[:SHOWN])}{more}", _KEEP_IT)
 
 
 def export(
@@ -79,7 +136,7 @@ def export(
         with _progress(as_json) as bar:
             checkpoint = export(log, key, folder, bar.advance, bar.begin)
     except (Refused, Unready) as error:
-        raise CliError(f"the log at {log} is broken: {error}", "keep a copy of it, and tell whoever runs it") from error
+        raise CliError(f"the log at {log} is broken: {error}", _KEEP_IT) from error
     if as_json:
         print_json(described(checkpoint, key) | {"folder": str(folder)})
         return
@@ -133,8 +190,6 @@ def query(
 
 def _log(where: str | None) -> "FolderLog | WebLog":
     """Return the log at a place: a folder, an address, or, when none is named, that of the gateway in use."""
-    import os
-
     from grace_cli.log_files import FolderLog, WebLog
     from grace_cli.stack.home import find_home
 

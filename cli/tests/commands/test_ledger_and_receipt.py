@@ -70,8 +70,8 @@ def test_a_key_from_elsewhere_must_be_the_one_that_signed(run: Run, log: MemoryL
 @pytest.mark.parametrize(
     ("path", "at", "message"),
     [
-        ("tile/entries/001", 1000, "is not what its entries hash to"),
-        ("tile/entries/003.p/40", 4, "is not what its entries hash to"),
+        ("tile/entries/001", 1000, "entry 346 is not the one in the tree: it was changed"),
+        ("tile/entries/003.p/40", 4, "entry 768 is not the one in the tree: it was changed"),
         ("tile/0/002", 77, "tile/0/002 is not what"),
         ("tile/1/000.p/3", 5, "tile/1/000.p/3 is not what"),
         ("checkpoint", 30, "is broken"),

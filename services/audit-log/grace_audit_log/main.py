@@ -21,7 +21,7 @@ from grace_audit_log.adapters.announcer import KafkaAnnouncer
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import LogIdentity
-from grace_audit_log.handlers.files import publish, published
+from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.settings import Settings
@@ -82,6 +82,7 @@ async def export(settings: Settings, folder: Path) -> int:
         if newest is None:
             raise Refused("the ledger is empty: start the audit-log first")
         target = FolderPublication(folder)
+        publish_authority(target, log.ca_keys)
         shown = await publish(reader, target, log.key, published(target, log.key), newest)
     finally:
         await reader.close()

@@ -21,7 +21,7 @@ from grace_common.transparency.statement import (
     key_id,
     sign_statement,
 )
-from grace_common.transparency.strict import compact_json
+from grace_common.transparency.strict import compact_json, encode_base64
 from grace_common.transparency.tile import TileEdge, TreeReader
 
 TIME = "2026-11-22T00:00:00Z"
@@ -103,6 +103,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.ca, self.notary, self.attester = SeededKey("ca"), SeededKey("notary"), SeededKey("attestation")
         self.log = MemoryLog(extensions=(ca_extension(self.ca.public_key),))
+        self.log.files["ca"] = f"{encode_base64(self.ca.public_key)}\n".encode()
 
     def publish_key(self, key: SeededKey, purpose: Purpose) -> int:
         """Add the CA's statement of a key of the signer; return its index."""

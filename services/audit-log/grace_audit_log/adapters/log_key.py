@@ -40,8 +40,8 @@ def load_or_create(file: Path, origin: str, authority: x509.Certificate) -> LogI
     if not isinstance(key, Ed25519PrivateKey):
         raise Refused(f"{file} holds no Ed25519 key")
     public_key = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    extension = ca_extension(ca_key.public_bytes(Encoding.Raw, PublicFormat.Raw))
-    return LogIdentity(VerifierKey(origin, public_key), key.sign, (extension,))
+    ca_bytes = ca_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return LogIdentity(VerifierKey(origin, public_key), key.sign, (ca_extension(ca_bytes),), (ca_bytes,))
 
 
 def _create(file: Path) -> None:

@@ -17,11 +17,13 @@ class LogIdentity:
 
     key         the verifier key; its name is the log's origin
     extensions  lines that every checkpoint carries, such as the CA under which the statements are signed
+    ca_keys     the raw public keys, 32 bytes each, that these lines name
     """
 
     key: VerifierKey
     sign: Sign
     extensions: tuple[str, ...] = ()
+    ca_keys: tuple[bytes, ...] = ()
 
     def checkpoint(self, edge: TileEdge, previous: Checkpoint | None) -> tuple[Checkpoint, bytes]:
         """Return the checkpoint of a tree and its signed note; it names the checkpoint before it."""

@@ -6,6 +6,7 @@ published checkpoint is inconsistent, whatever became of the database in between
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,12 +15,14 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.strict import encode_base64
 from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileEdge, encode_bundle, new_tiles
 
 from grace_audit_log.ports import Committed, LedgerReader, Publication
 
 CHECKPOINT: Final = "checkpoint"
 VKEY: Final = "vkey"
+CA: Final = "ca"
 _AT_ONCE: Final = 16 * WIDTH  # leaves in memory; a multiple of WIDTH, so that only the last chunk has partial bundles
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +38,15 @@ class Published:
     edge: TileEdge = field(default_factory=TileEdge)
     complete: bool = False
     tail: Sequence[bytes] | None = field(default=None, repr=False, compare=False)
+
+
+def publish_authority(publication: Publication, ca_keys: Sequence[bytes]) -> None:
+    """Write the CA's keys, base64, one on a line; the signed checkpoint names them, so they need no place of trust."""
+    content = "".join(f"{encode_base64(key)}\n" for key in ca_keys).encode()
+    with suppress(Unready):
+        if publication.read(CA) == content:
+            return
+    publication.write([(CA, content)])
 
 
 def published(publication: Publication, key: VerifierKey) -> Published:

@@ -9,7 +9,7 @@ from grace_common.runtime.outage import describe_outage, is_outage
 
 from grace_audit_log.domain.announcement import Voice
 from grace_audit_log.domain.tree import LogIdentity
-from grace_audit_log.handlers.files import Published, publish, published
+from grace_audit_log.handlers.files import Published, publish, publish_authority, published
 from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.ports import Announcer, Committed, LedgerReader, Publication
 
@@ -73,6 +73,7 @@ class Publishing:
             return
         if self._published is None:
             self._published = await asyncio.to_thread(published, self._publication, self._log.key)
+            await asyncio.to_thread(publish_authority, self._publication, self._log.ca_keys)
         self._published = await publish(self._reader, self._publication, self._log.key, self._published, newest)
         await self._announce(newest)
 

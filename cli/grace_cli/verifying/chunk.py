@@ -1,0 +1,120 @@
+"""A run of bundles, checked in a process of its own: hashes, leaf tiles, signatures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from grace_common.contract.errors import Refused, Unready
+from grace_common.transparency import merkle
+from grace_common.transparency.strict import Malformed
+from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileReader, decode_bundle, read_tile
+
+from grace_cli.verifying.faults import Fault
+from grace_cli.verifying.keys import Announced, KeyName, Pending, check_entries
+from grace_cli.verifying.tree import LeafTile
+
+
+class LogFiles(TileReader, Protocol):
+    """The static files of a log; what implements it can be handed to another process."""
+
+    def partials(self, tile: Tile) -> list[Tile]:
+        """Return the partial tiles that stand beside a tile; none where nobody can tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Bundles to check, from index `start` up to, not including, `end`, of a tree of `size` leaves.
+
+    keys  what is known before the first of them; None: only the tree is checked
+    """
+
+    start: int
+    end: int
+    size: int
+    keys: Mapping[KeyName, bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one job found.
+
+    tiles    each leaf tile in order: its root where it is full and stored as it must be
+    learned  keys announced; pending: entries that only the earlier ones can decide
+    files    bundles and leaf tiles read; older: partial tiles of older trees among the rest
+    """
+
+    job: Job
+    tiles: list[bytes | LeafTile] = field(default_factory=list)
+    learned: list[Announced] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    files: int = 0
+    older: int = 0
+
+
+def check_files(log: LogFiles, job: Job) -> Checked:
+    """Check the bundles of a job as they stand in a log's static files."""
+    checked = Checked(job)
+    leaves: list[tuple[int, bytes]] = []
+    files = older = 0
+    for index in range(job.start, job.end):
+        width = min(WIDTH, job.size - (index << HEIGHT))
+        entries = _read(log, Tile(ENTRIES, index, width), checked.faults)
+        stored = _read(log, Tile(0, index, width), checked.faults)
+        files += (entries is not None) + (stored is not None)
+        listed = decode_bundle(entries) if entries is not None else None
+        hashes = merkle.leaf_hashes(listed) if listed is not None else None
+        same = hashes is not None and len(hashes) == width and b"".join(hashes) == stored
+        if same and width == WIDTH and hashes is not None:
+            checked.tiles.append(merkle.root_hash(hashes))
+        else:
+            checked.tiles.append(LeafTile(width, hashes, None if same else stored))
+        if job.keys is not None and listed is not None:
+            leaves.extend(enumerate(listed, index << HEIGHT))
+        older += _check_partials(log, Tile(ENTRIES, index, width), entries, checked.faults)
+        older += _check_partials(log, Tile(0, index, width), stored, checked.faults)
+    if job.keys is None:
+        return Checked(job, checked.tiles, faults=checked.faults, files=files, older=older)
+    signed = check_entries(leaves, job.keys)
+    faults = [*checked.faults, *signed.faults]
+    return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older)
+
+
+def _read(log: LogFiles, tile: Tile, faults: list[Fault]) -> bytes | None:
+    """Return a file's bytes; None, and a fault, when it is missing or no such file."""
+    first = tile.index << HEIGHT
+    try:
+        data = read_tile(log, tile)
+        if tile.level == ENTRIES:
+            decode_bundle(data)
+    except Unready:
+        faults.append(Fault(first, f"{tile.path}, with entries {first} to {first + tile.width - 1}, is missing"))
+        return None
+    except Malformed as error:
+        faults.append(Fault(first, f"{tile.path}: {error}"))
+        return None
+    return data
+
+
+def _check_partials(log: LogFiles, tile: Tile, data: bytes | None, faults: list[Fault]) -> int:
+    """Compare the narrower tiles that older checkpoints need with the one that has grown from them."""
+    count = 0
+    for partial in log.partials(tile):
+        if data is None or partial.width >= tile.width:  # wider ones belong to a tree that is being published
+            continue
+        count += 1
+        if not data.startswith(log.read(partial.path)) or not _holds(log.read(partial.path), partial):
+            first = tile.index << HEIGHT
+            faults.append(Fault(first, f"{partial.path}, of an older checkpoint, is not what {tile.path} begins with"))
+    return count
+
+
+def _holds(data: bytes, tile: Tile) -> bool:
+    """Return whether a partial tile or bundle holds as many hashes or entries as its name says."""
+    if tile.level != ENTRIES:
+        return len(data) == tile.width * merkle.HASH_BYTES
+    try:
+        return len(decode_bundle(data)) == tile.width
+    except Refused:
+        return False
