@@ -1,18 +1,28 @@
-"""`grace keys`: the public directory of certified workload and producer keys."""
+"""`grace keys`: certified workload and producer keys, and the keys of this machine's signer (`ceremonies.py`)."""
 
 from typing import Annotated
 
 import typer
 
+from grace_cli import ceremonies
 from grace_cli.options import AsJson, AsUser, print_json
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    group = typer.Typer(no_args_is_help=True, help="The certified keys of services and producers.")
+    group = typer.Typer(no_args_is_help=True, help="Certified keys, and the signer's own: backup, shares.")
     group.command("list")(list_keys)
     group.command()(show)
     group.command()(revoke)
+    for command in (
+        ceremonies.status,
+        ceremonies.split,
+        ceremonies.passphrase,
+        ceremonies.backup,
+        ceremonies.restore,
+        ceremonies.drill,
+    ):
+        group.command()(command)
     app.add_typer(group, name="keys")
 
 

@@ -14,7 +14,7 @@ from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 
-from grace_crypto_signer.adapters import identity_files, key_files
+from grace_crypto_signer.adapters import backup_file, identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
@@ -23,7 +23,7 @@ from grace_crypto_signer.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_crypto_signer") / "migrations"))
 _USAGE: Final = (
-    "`init`, `init SERVICE... --out-root DIR`, `issue SERVICE --out DIR`, `rotate`, `migrate`, "
+    "`init`, `init SERVICE... --out-root DIR`, `issue SERVICE --out DIR`, `rotate`, `keys VERB`, `migrate`, "
     "or none to run the service"
 )
 
@@ -39,7 +39,9 @@ async def init(settings: Settings, identities: Mapping[str, Path]) -> None:
     made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, clock)
     vault, database = _vault(settings), _database(settings)
     try:
-        first = await PostgresEpochs(database, vault.kek).ensure_first()
+        epochs = PostgresEpochs(database, vault.kek)
+        await _put_back(settings.state_dir, database, epochs)
+        first = await epochs.ensure_first()
         told = {True: "made", False: "present"}
         print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
         lacking = await _lacking(vault, database, identities)
@@ -60,6 +62,21 @@ async def issue(settings: Settings, service: str, folder: Path) -> None:
         await _issue(vault, database, {service: folder})
     finally:
         await database.close()
+
+
+async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) -> None:
+    """Put into the database what a restoration from a backup left to be put there."""
+    rows, facts = backup_file.waiting_rows(folder)
+    if not rows:
+        return
+    missing = await epochs.restore(rows)
+    async with database.transaction():
+        certificates = PostgresCertificates(database)
+        for fact in facts:
+            if await certificates.find(fact.key_id) is None:
+                await certificates.keep(fact)
+    backup_file.rows_are_back(folder)
+    print(f"put back from the backup: {missing} of {len(rows)} epochs, and the certificates that were missing")
 
 
 async def _lacking(vault: Vault, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
@@ -125,6 +142,10 @@ def command(arguments: Sequence[str]) -> str | None:
                 work = issue(settings, service, Path(folder))
             case ["rotate"]:
                 work = rotate(settings)
+            case ["keys", verb]:
+                from grace_crypto_signer.key_commands import key_command  # rarely needed
+
+                return key_command(settings, verb)
             case ["migrate"]:  # before this service has keys or an identity, so without `build`
                 migrate.run(_database(settings), _MIGRATIONS)
                 return None

@@ -38,6 +38,14 @@ class PostgresCertificates:
         kept = insert(certificate).values(values)
         await current().execute(kept.on_conflict_do_update(index_elements=["key_id"], set_=values))
 
+    async def every(self) -> Sequence[CertificateIssued]:
+        """Return what is stated of every key there ever was."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(
+                select(certificate).order_by(certificate.c.not_before, certificate.c.key_id)
+            )
+            return [_stated(row) for row in rows.all()]
+
     async def holding(self, at: datetime) -> Sequence[CertificateIssued]:
         query = (
             select(certificate)

@@ -17,7 +17,7 @@ from grace_crypto_signer.domain.root import Root
 
 VERSION: Final = 1
 THRESHOLD: Final = 3
-SHARES: Final = 5
+MOST_SHARES: Final = 16  # SLIP-39
 SHARE_COST: Final = {"n": 1 << 17, "r": 8, "p": 1}  # 128 MiB; OWASP's first choice, for what lies in drawers for years
 _KIND: Final = "grace-root-share"
 _CLEAR: Final = ("root", "split", "index", "threshold", "of", "holder")
@@ -48,23 +48,22 @@ class SplitRoot:
 def split_root(
     root: Root,
     holders: Sequence[tuple[str, bytes]],
-    threshold: int = THRESHOLD,
     cost: Mapping[str, int] = SHARE_COST,
 ) -> SplitRoot:
-    """Return a share for each holder, any `threshold` of which make the root again.
+    """Return a share for each holder, any three of which make the root again.
 
-    holders  names and passphrases
-    raises   Refused for names that no file can have or that repeat, an empty passphrase, a threshold below 2
+    holders  names and passphrases, five as a rule
+    raises   Refused for names that no file can have or that repeat, an empty passphrase, fewer than three holders
     """
     names = [name for name, _ in holders]
     if len(set(names)) != len(names) or not all(name.isalnum() and name.isascii() for name in names):
         raise Refused(f"holders are named by letters and digits, each once; found {', '.join(names)}")
-    if not 2 <= threshold <= len(holders) <= 16:
-        raise Refused(f"{threshold} of {len(holders)} shares cannot be made: 2 ≤ threshold ≤ shares ≤ 16")
+    if not THRESHOLD <= len(holders) <= MOST_SHARES:
+        raise Refused(f"{THRESHOLD} of {len(holders)} shares cannot be made: name {THRESHOLD} to {MOST_SHARES} holders")
     if without := [name for name, passphrase in holders if not passphrase]:
         raise Refused(f"the share of {', '.join(without)} needs a passphrase")
     # SLIP-39's own passphrase stays empty and its stretching least: each share has its holder's instead, and scrypt.
-    mnemonics = generate_mnemonics(1, [(threshold, len(holders))], root.secret, iteration_exponent=0)[0]
+    mnemonics = generate_mnemonics(1, [(THRESHOLD, len(holders))], root.secret, iteration_exponent=0)[0]
     split = Share.from_mnemonic(mnemonics[0]).identifier
     files, commitments = {}, []
     for index, ((holder, passphrase), mnemonic) in enumerate(zip(holders, mnemonics, strict=True), 1):
@@ -72,7 +71,7 @@ def split_root(
             "root": root.signing.key_id,
             "split": split,
             "index": index,
-            "threshold": threshold,
+            "threshold": THRESHOLD,
             "of": len(holders),
             "holder": holder,
         }

@@ -14,18 +14,24 @@ from sqlalchemy.engine import make_url
 
 
 @pytest.fixture
-async def database(postgres: Postgres) -> AsyncIterator[Database]:
-    """Yield the database as an ordinary role sees it."""
+async def database_url(postgres: Postgres) -> AsyncIterator[str]:
+    """Yield the address of a schema of its own, as an ordinary role sees it."""
     admin, role, password = postgres.url(), f"crypto_signer_{secrets.token_hex(4)}", secrets.token_hex(8)
     connection = await asyncpg.connect(admin)
     await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
     await connection.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
     await connection.execute(f"ALTER ROLE {role} SET search_path = {role}")
-    database = Database(make_url(admin).set(username=role, password=password).render_as_string(hide_password=False))
-    await migrate.migrate(database, Path(str(files("grace_crypto_signer") / "migrations")))
-    yield database
-    await database.close()
+    yield make_url(admin).set(username=role, password=password).render_as_string(hide_password=False)
     await connection.execute(f"DROP SCHEMA {role} CASCADE")
     await connection.execute(f"DROP OWNED BY {role}")
     await connection.execute(f"DROP ROLE {role}")
     await connection.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """Yield the migrated database."""
+    database = Database(database_url)
+    await migrate.migrate(database, Path(str(files("grace_crypto_signer") / "migrations")))
+    yield database
+    await database.close()

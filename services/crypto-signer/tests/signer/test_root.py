@@ -48,7 +48,7 @@ def test_a_root_is_made_at_the_first_start_and_kept_until_it_is_split(folder: Pa
     assert root is not None
     assert (root.signing.public_key, public.splits) == (public.public_key, {})
 
-    split = split_root(root, PEOPLE, cost=COST)
+    split = split_root(root, PEOPLE, COST)
     known = root_files.record_split(folder, split)
 
     assert root_files.load(folder, kek(folder)) is None

@@ -1,0 +1,202 @@
+"""`grace keys split`, `backup`, `restore`, `drill`, …: what people do with the keys of this machine's Grace.
+
+Passphrases are asked for on the terminal, or read from a file of mode 0600 (`{"ada": "…", "kek": "…"}`).
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from grace_cli.errors import CliError, Exit
+from grace_cli.options import AsJson, print_json
+
+KEK: str = "kek"
+
+Shares = Annotated[
+    list[Path] | None, typer.Option("--share", metavar="FILE", help="A share of the root; give three of them.")
+]
+Passphrases = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Passphrases by holder (and `kek`) as JSON, mode 0600; else they are asked for."),
+]
+
+
+def split(
+    out: Annotated[Path, typer.Option(help="The folder for the share files.")],
+    holder: Annotated[list[str], typer.Option(help="Who holds a share; five as a rule, three of whom are needed.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hand out shares of the root; from then on the root exists as shares alone."""
+    known = _Passphrases(passphrases)
+    request = {
+        "folder": str(out.absolute()),
+        "holders": [{"name": name, "passphrase": known.new(name)} for name in holder],
+        "shares": _shares(share, known),
+    }
+    answer = _ask("split", request)
+    if as_json:
+        print_json(answer)
+        return
+    print(f"The root {answer['root']} is split. Any three of these make it again; fewer tell nothing:")
+    for name in answer["shares"]:
+        print(f"  {answer['folder']}/{name}")
+    print("Hand each to its holder on a medium of its own and remove it here. Then: grace keys backup FILE")
+
+
+def passphrase(
+    kept: Annotated[bool, typer.Option("--kept", help="Make one and keep it beside the keys (mode 0600).")] = False,
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the key-encryption key another passphrase, which the signer does not keep unless told."""
+    known = _Passphrases(passphrases)
+    request = {"shares": _shares(share, known), **_current(share, known)}
+    answer = _ask("passphrase", request if kept else {**request, "new_passphrase": known.new(KEK)})
+    if as_json:
+        print_json(answer)
+    elif answer["kept_in"]:
+        print(f"The passphrase is another one now, kept in {answer['kept_in']}.")
+    else:
+        print(
+            "The passphrase is no longer beside the keys. With GRACE_SEALED=true in "
+            ".grace/credentials/crypto-signer.env\nthe signer starts sealed, and `grace keys unseal` opens it."
+        )
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all keys into one file, which only three shares of the root open."""
+    known = _Passphrases(passphrases)
+    request = {"file": str(file.absolute()), "shares": _shares(share, known), **_current(share, known)}
+    answer = _ask("backup", request)
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{answer['file']}: {answer['epochs']} epochs, {answer['certificates']} certificates, all keys, sealed.")
+        print(f"Try it: grace keys drill {file} --share … --share … --share …")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    share: Shares = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for the new passphrase instead of keeping one.")] = False,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the keys of a backup into this Grace's empty state folder; `grace up` then goes on with them."""
+    known = _Passphrases(passphrases)
+    request: dict[str, Any] = {"file": str(file.absolute()), "shares": _shares(share, known)}
+    answer = _ask("restore", {**request, "new_passphrase": known.new(KEK)} if ask else request)
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"The keys are back in {answer['folder']}: {answer['epochs']} epochs. `grace up` goes on with them.")
+
+
+def drill(
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show that the backup and three shares suffice: restore into an empty folder, sign, verify, forget."""
+    known = _Passphrases(passphrases)
+    answer = _ask("drill", {"file": str(file.absolute()), "shares": _shares(share, known)})
+    if as_json:
+        print_json(answer)
+    else:
+        print(
+            f"Restored from {answer['file']} of {answer['taken_at']}: {answer['epochs']} epochs make the same keys, "
+            f"{answer['entries_signed_and_verified']} entries signed and verified, two shares refused, "
+            f"{answer['seconds']} s."
+        )
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show which keys this Grace has, how old they are, who holds shares of the root."""
+    answer = _ask("status", {})
+    if as_json:
+        print_json(answer)
+        return
+    held = "still kept by the signer" if answer["root_kept_by_the_signer"] else "exists as shares alone"
+    print(f"root         {answer['root']}, {held}; shares: {', '.join(answer['holders']) or 'handed out to nobody'}")
+    where = "kept beside it" if answer["passphrase_kept_by_the_signer"] else "kept by people"
+    print(f"kek          its passphrase is {where}")
+    for purpose, key in answer["keys"].items():
+        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago")
+
+
+class _Passphrases:
+    """Passphrases by name, out of a file or asked for."""
+
+    def __init__(self, file: Path | None) -> None:
+        from grace_cli.stack.signer import read_private
+
+        self._known: dict[str, str] = {}
+        if file is not None:
+            try:
+                self._known = {str(name): str(value) for name, value in json.loads(read_private(file)).items()}
+            except (ValueError, AttributeError) as error:
+                raise CliError(
+                    f"{file} is no JSON object of passphrases", 'expected {"ada": "…"}', Exit.USAGE
+                ) from error
+        self._file = file
+
+    def new(self, name: str) -> str:
+        """Return a passphrase that is set now: typed twice where it is asked for."""
+        return self._known_or(name) or str(
+            typer.prompt(f"New passphrase of {name}", hide_input=True, confirmation_prompt=True)
+        )
+
+    def of(self, name: str) -> str:
+        """Return a passphrase that was set once."""
+        return self._known_or(name) or str(typer.prompt(f"Passphrase of {name}", hide_input=True))
+
+    def _known_or(self, name: str) -> str:
+        if self._file is None:
+            return ""
+        if not self._known.get(name):
+            raise CliError(f"{self._file} has no passphrase of {name}", "add it, or leave the file out", Exit.USAGE)
+        return self._known[name]
+
+
+def _shares(files: list[Path] | None, known: _Passphrases) -> list[dict[str, str]]:
+    """Return share files as a request has them, each with its holder's passphrase."""
+    shares = []
+    for file in files or ():
+        try:
+            content = file.read_text()
+            holder = str(json.loads(content)["holder"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CliError(
+                f"{file} is no share of a root: {type(error).__name__}", "name the files of `keys split`", Exit.USAGE
+            ) from error
+        shares.append({"name": file.name, "content": content, "passphrase": known.of(holder)})
+    return shares
+
+
+def _current(shares: list[Path] | None, known: _Passphrases) -> dict[str, str]:
+    """Return the key-encryption key's passphrase, as a request has it, where the signer keeps none itself."""
+    from grace_common.contract.topics import CRYPTO_SIGNER
+
+    from grace_cli.stack.signer import state_home
+
+    if shares or (state_home().state(CRYPTO_SIGNER) / "kek-passphrase").exists():
+        return {}
+    return {"passphrase": known.of(KEK)}
+
+
+def _ask(verb: str, request: dict[str, Any]) -> dict[str, Any]:
+    from grace_cli.stack.signer import ask_signer, state_home
+
+    return ask_signer(state_home(), os.environ, verb, request)

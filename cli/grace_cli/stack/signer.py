@@ -1,0 +1,125 @@
+"""Asking the crypto-signer on this machine about its keys: its own commands, or the running process over its socket.
+
+Secrets go through standard input and the socket alone: arguments and environments can be seen by others.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from grace_common.contract.topics import CRYPTO_SIGNER
+
+from grace_cli.errors import CliError, Exit
+from grace_cli.stack.command import base_environment
+from grace_cli.stack.credentials import read_env_file
+from grace_cli.stack.environment import SCHEMAS
+from grace_cli.stack.home import Home
+
+PACKAGE: Final = "grace_crypto_signer"
+TIMEOUT_S: Final = 300.0
+SOCKET: Final = "unseal.sock"
+
+Json = dict[str, Any]
+
+
+def signer_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which the signer's commands run: what the stack wrote down for it, and its folders.
+
+    raises  CliError when `grace up` never made them
+    """
+    told = read_env_file(home.credentials / f"{CRYPTO_SIGNER}.env")
+    own = {
+        "GRACE_SERVICE": CRYPTO_SIGNER,
+        "GRACE_IDENTITY_DIR": str(home.identity(CRYPTO_SIGNER)),
+        "GRACE_STATE_DIR": str(home.state(CRYPTO_SIGNER)),
+        "GRACE_PUBLICATION_DIR": str(home.publication),
+        "GRACE_SCHEMAS_DIR": environ.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
+        "GRACE_HTTP_PORT": "0",
+    }
+    # Commands about files alone need neither server; the address is only there because every service has one.
+    absent = {"GRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1", "GRACE_DATABASE_URL": "postgresql://127.0.0.1:1/grace"}
+    return base_environment(environ) | absent | told | own
+
+
+def ask_signer(home: Home, environ: Mapping[str, str], verb: str, request: Json) -> Json:
+    """Return the signer's answer to one request.
+
+    raises  CliError when it refuses, when it is not installed here, or when what it needs does not answer
+    """
+    if find_spec(PACKAGE) is None:
+        raise CliError(
+            "the crypto-signer is not installed here",
+            f"run it where it is: python -m {PACKAGE} keys {verb} < request.json   (docs/keys.md)",
+            Exit.USAGE,
+        )
+    home.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", PACKAGE, "keys", verb],
+        input=json.dumps(request).encode(),
+        env=signer_environment(home, environ),
+        cwd=home.root,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return _answer(done.stdout, done.stderr.decode(errors="replace"))
+
+
+def ask_running_signer(home: Home, request: Json) -> Json:
+    """Return the answer of the process that waits to be unsealed.
+
+    raises  CliError when none waits, or it refuses
+    """
+    place = home.state(CRYPTO_SIGNER) / SOCKET
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(str(place))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            said = b""
+            while not said.endswith(b"\n") and (part := connection.recv(65536)):
+                said += part
+    except OSError as error:
+        raise CliError(
+            f"no crypto-signer waits to be unsealed at {place}: {error.strerror or error}",
+            "see `grace status`; it starts sealed with GRACE_SEALED=true in .grace/credentials/crypto-signer.env",
+            Exit.NOT_RUNNING,
+        ) from error
+    return _answer(said, "it closed the connection")
+
+
+def _answer(said: bytes, otherwise: str) -> Json:
+    lines = said.decode(errors="replace").strip().splitlines()
+    try:
+        answer: Json = json.loads(lines[-1])
+    except (IndexError, ValueError) as error:
+        last = otherwise.strip().splitlines()
+        raise CliError(f"the crypto-signer failed: {last[-1] if last else 'it said nothing'}") from error
+    if "error" in answer:
+        code = Exit.NOT_READY if answer.get("passes") else Exit.REFUSED
+        advice = "is Grace running? See `grace status`" if answer.get("passes") else "nothing was changed"
+        raise CliError(str(answer["error"]), advice, code)
+    return answer
+
+
+def read_private(path: Path) -> str:
+    """Return a file of secrets that only its owner can read; raises CliError."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise CliError(f"{path} can be read by others", f"chmod 600 {path}", Exit.USAGE)
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}", "name a file of yours", Exit.USAGE) from error
+
+
+def state_home() -> Home:
+    """Return the state folder of this machine's Grace."""
+    from grace_cli.stack.home import find_home
+
+    return find_home(os.environ, Path.cwd())

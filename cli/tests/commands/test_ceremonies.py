@@ -1,0 +1,169 @@
+"""`grace keys split`, `backup`, `restore`, `drill`, … on a state folder, with the signer's own commands."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from grace_cli.errors import Exit
+from grace_cli.stack.home import Home
+from grace_common.testing.clock import FixedClock
+from grace_crypto_signer.adapters import backup_file, key_files
+from grace_crypto_signer.ports import SealedEpoch
+
+from .conftest import Run
+
+PEOPLE = ("ada", "grace", "olga", "anton", "emmy")
+
+
+@pytest.fixture
+def state(home: Home) -> Path:
+    """The signer's state folder as the first `grace up` leaves it."""
+    folder = home.state("crypto-signer")
+    key_files.create(folder, folder / "kek-passphrase", "grace.local", FixedClock())
+    return folder
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """A file with everybody's passphrase."""
+    file = tmp_path / "passphrases.json"
+    file.write_text(json.dumps({name: f"the words of {name}" for name in (*PEOPLE, "kek")}))
+    file.chmod(0o600)
+    return file
+
+
+def split(run: Run, tmp_path: Path, words: Path) -> list[str]:
+    """Hand out five shares; return the options that bring three of them."""
+    holders = [option for name in PEOPLE for option in ("--holder", name)]
+    outcome = run("keys", "split", "--out", str(tmp_path / "shares"), *holders, "--passphrases", str(words), "--json")
+    assert outcome.code == 0, outcome.error
+    files = outcome.json["shares"]
+    assert len(files) == 5
+    return [option for name in files[1:4] for option in ("--share", str(tmp_path / "shares" / name))]
+
+
+def write_backup(state: Path, file: Path) -> None:
+    """Write a backup as the signer does, of one epoch that no database has to hold."""
+    kek = key_files.open_kek(state, state / "kek-passphrase")
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
+    epoch = SealedEpoch(1, begin, kek.id, *kek.seal(bytes(range(32)), "grace/epoch-seed/v1|1"))
+    file.write_bytes(backup_file.make(state, kek, [epoch], [], datetime.now(UTC)).encode())
+
+
+def test_keys_are_handed_out_backed_up_drilled_and_restored(
+    run: Run, home: Home, state: Path, words: Path, tmp_path: Path
+) -> None:
+    shares = split(run, tmp_path, words)
+    backup, passphrases = str(tmp_path / "backup.json"), ("--passphrases", str(words))
+    write_backup(state, Path(backup))
+
+    drilled = run("keys", "drill", backup, *shares, *passphrases)
+    assert "1 epochs make the same keys, 2 entries signed and verified, two shares refused" in drilled.out
+
+    few = run("keys", "drill", backup, *shares[:4], *passphrases)
+    assert (few.code, few.error and few.error.message) == (
+        Exit.REFUSED,
+        "2 shares do not suffice: 3 are needed, 1 more",
+    )
+
+    there = run("keys", "restore", backup, *shares, *passphrases)
+    assert there.code == Exit.REFUSED
+    assert "holds keys already" in str(there.error)
+    before = {file.name: file.read_bytes() for file in state.iterdir()}
+    for file in state.iterdir():
+        file.unlink()
+    restored = run("keys", "restore", backup, *shares, *passphrases)
+    assert "The keys are back in" in restored.out
+    assert (state / "notary.sealed.json").read_bytes() == before["notary.sealed.json"]
+    assert (state / "kek-passphrase").read_bytes() != before["kek-passphrase"]
+    key_files.load(state, state / "kek-passphrase", "grace.local")
+
+
+def test_a_wrong_share_is_named(run: Run, state: Path, words: Path, tmp_path: Path) -> None:
+    shares = split(run, tmp_path, words)
+    write_backup(state, tmp_path / "backup.json")
+    words.write_text(json.dumps({name: "wrong" if name == "olga" else f"the words of {name}" for name in PEOPLE}))
+
+    outcome = run("keys", "drill", str(tmp_path / "backup.json"), *shares, "--passphrases", str(words))
+
+    assert outcome.code == Exit.REFUSED
+    assert "share-3-olga.json, the share of olga, does not open" in str(outcome.error)
+    assert "the words of" not in outcome.out + str(outcome.error)
+
+
+def test_the_status_says_who_holds_the_root(run: Run, state: Path, words: Path, tmp_path: Path) -> None:
+    first = run("keys", "status")
+    assert "still kept by the signer; shares: handed out to nobody" in first.out
+    assert "its passphrase is kept beside it" in first.out
+
+    split(run, tmp_path, words)
+
+    told = run("keys", "status", "--json").json
+    assert (told["root_kept_by_the_signer"], told["holders"]) == (False, list(PEOPLE))
+
+
+def test_the_passphrase_can_be_taken_away_from_the_keys(run: Run, state: Path, words: Path) -> None:
+    taken = run("keys", "passphrase", "--passphrases", str(words))
+    assert "no longer beside the keys" in taken.out
+    assert not (state / "kek-passphrase").exists()
+    assert key_files.kek_by_passphrase(state, b"the words of kek").id
+
+    back = run("keys", "passphrase", "--kept", "--passphrases", str(words), "--json")
+    assert back.json["kept_in"] == str(state / "kek-passphrase")
+
+
+def test_passphrases_are_asked_for_and_not_shown(run: Run, state: Path) -> None:
+    outcome = run("keys", "passphrase", stdin="typed words\ntyped words\n")
+
+    assert outcome.code == 0, outcome.error
+    assert "typed words" not in outcome.out
+    assert key_files.kek_by_passphrase(state, b"typed words").id
+
+
+def test_a_backup_needs_the_database_and_says_so(run: Run, state: Path, words: Path, tmp_path: Path) -> None:
+    outcome = run("keys", "backup", str(tmp_path / "backup.json"))
+
+    assert outcome.code == Exit.NOT_READY
+    assert "the database does not answer" in str(outcome.error)
+    assert outcome.error
+    assert "grace status" in outcome.error.advice
+
+
+def test_before_the_first_start_there_are_no_keys(run: Run, home: Home) -> None:
+    outcome = run("keys", "status")
+
+    assert outcome.code == Exit.REFUSED
+    assert "root.json is missing" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "why"),
+    [
+        ("{}", 0o644, "can be read by others"),
+        ("not json", 0o600, "no JSON object of passphrases"),
+        ("[]", 0o600, "no JSON object of passphrases"),
+        ("{}", 0o600, "has no passphrase of kek"),
+    ],
+)
+def test_a_bad_file_of_passphrases_is_refused(
+    run: Run, state: Path, tmp_path: Path, content: str, mode: int, why: str
+) -> None:
+    file = tmp_path / "words.json"
+    file.write_text(content)
+    file.chmod(mode)
+
+    outcome = run("keys", "passphrase", "--passphrases", str(file))
+
+    assert outcome.code == Exit.USAGE
+    assert why in str(outcome.error)
+
+
+def test_files_that_are_no_shares_are_named(run: Run, state: Path, words: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("dear ada")
+
+    for file in ("letter", "absent"):
+        outcome = run("keys", "drill", "backup.json", "--share", str(tmp_path / file), "--passphrases", str(words))
+        assert outcome.code == Exit.USAGE
+        assert f"{file} is no share of a root" in str(outcome.error)
+    assert "cannot be read" in str(run("keys", "passphrase", "--passphrases", str(tmp_path / "none")).error)

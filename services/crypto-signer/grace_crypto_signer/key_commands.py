@@ -1,0 +1,200 @@
+"""The commands about keys: `python -m grace_crypto_signer keys VERB < request.json`, which answer with a JSON object.
+
+Each is one function from settings and request to the answer, which holds no secret.
+"""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from grace_common.contract.errors import GraceError, Refused, Unready
+from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.database import Database
+from grace_common.runtime.outage import describe_outage, is_outage
+
+from grace_crypto_signer import drill as drills
+from grace_crypto_signer.adapters import backup_file, key_files, root_files
+from grace_crypto_signer.adapters.backup_file import Backup
+from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
+from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, write_private
+from grace_crypto_signer.adapters.share_files import HeldShare, split_root
+from grace_crypto_signer.requests import KeyRequest
+from grace_crypto_signer.settings import Settings
+
+Answer = dict[str, Any]
+_MADE_PASSPHRASE_BYTES: Final = 32
+
+
+async def split(settings: Settings, request: KeyRequest) -> Answer:
+    """Hand out shares of the root, check that they make it again, and take the root out of the state folder."""
+    folder = request.folder
+    if folder is None:
+        raise Refused("the request names no folder for the shares")
+    public = root_files.read_public(settings.state_dir)
+    kept = None if request.shares else root_files.load(settings.state_dir, _kek(settings, request))
+    root = request.open_root(public, kept)
+    holders = [(holder.name, holder.passphrase.get_secret_value().encode()) for holder in request.holders]
+    made = split_root(root, holders)
+    there = [name for name in made.files if (folder / name).exists()]
+    if there:
+        raise Refused(f"{folder} holds {', '.join(there)} already: name another folder, shares are never overwritten")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, data in made.files.items():
+        write_private(folder / name, data)
+    written = [
+        HeldShare(name, (folder / name).read_bytes(), passphrase)
+        for name, (_, passphrase) in zip(made.files, holders, strict=True)
+    ]
+    public.combine(written)  # before the root itself goes
+    root_files.record_split(settings.state_dir, made)
+    return {"root": public.id, "folder": str(folder), "shares": list(made.files)}
+
+
+async def passphrase(settings: Settings, request: KeyRequest) -> Answer:
+    """Give the key-encryption key another passphrase: the one in the request, else one made and kept in the file."""
+    kek, new, file = _kek(settings, request), _made_passphrase(request), settings.passphrase_file
+    draft = file.with_name(f"{file.name}.next")
+    if request.new_passphrase is None:
+        write_private(draft, new)  # before it is needed: a crash in between must not lose it
+    key_files.write_kek(settings.state_dir, kek, new)
+    if request.new_passphrase is None:
+        draft.replace(file)
+    else:
+        file.unlink(missing_ok=True)
+    return {"kek": kek.id, "kept_in": _kept_in(settings, request)}
+
+
+async def backup(settings: Settings, request: KeyRequest) -> Answer:
+    """Write all keys, sealed as they are, into one file that three shares open."""
+    file, kek = request.need_file(), _kek(settings, request)
+    database = _database(settings)
+    try:
+        epochs = await PostgresEpochs(database, kek).sealed()
+        certificates = await PostgresCertificates(database).every()
+    finally:
+        await database.close()
+    made = backup_file.make(settings.state_dir, kek, epochs, certificates, SystemClock().now())
+    try:
+        write_private(file, made.encode())
+    except OSError as error:
+        raise Refused(f"{file} cannot be written: {error.strerror}; name another place") from error
+    return {"file": str(file), "root": made.root.id, "epochs": len(epochs), "certificates": len(certificates)}
+
+
+async def restore(settings: Settings, request: KeyRequest) -> Answer:
+    """Put the keys of a backup into an empty state folder, under a new passphrase."""
+    found = _backup(request)
+    root = found.root.combine(request.held)
+    new = _made_passphrase(request)
+    kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain)
+    if request.new_passphrase is None:
+        write_private(settings.passphrase_file, new)
+    return {
+        "folder": str(settings.state_dir),
+        "kek": kek.id,
+        "epochs": len(found.epochs),
+        "certificates": len(found.certificates),
+        "kept_in": _kept_in(settings, request),
+    }
+
+
+async def drill(settings: Settings, request: KeyRequest) -> Answer:
+    """Show that backup and shares suffice: restore elsewhere, sign, verify, forget."""
+    found = _backup(request)
+    done = await asyncio.to_thread(drills.drill, found, request.held, settings.trust_domain)
+    return {
+        "file": str(request.file),
+        "taken_at": found.made_at.isoformat(),
+        "epochs": done.epochs,
+        "entries_signed_and_verified": done.entries,
+        "seconds": done.seconds,
+    }
+
+
+async def status(settings: Settings, request: KeyRequest) -> Answer:
+    """Say which keys there are and how old, without opening any."""
+    public = root_files.read_public(settings.state_dir)
+    now = datetime.now(UTC)
+    newest = list(public.splits.values())[-1] if public.splits else ()
+    return {
+        "root": public.id,
+        "root_kept_by_the_signer": root_files.sealed_file(settings.state_dir).exists(),
+        "holders": [share["holder"] for share in newest],
+        "passphrase_kept_by_the_signer": settings.passphrase_file.exists(),
+        "keys": {
+            purpose: {
+                "made_at": (made := key_files.made_at(settings.state_dir, purpose)).isoformat(),
+                "age_days": (now - made).days,
+            }
+            for purpose in key_files.PURPOSES
+        },
+    }
+
+
+VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] = {
+    "split": split,
+    "passphrase": passphrase,
+    "backup": backup,
+    "restore": restore,
+    "drill": drill,
+    "status": status,
+}
+
+
+def key_command(settings: Settings, verb: str) -> str | None:
+    """Carry out one command on the request in standard input; return what went wrong, None when nothing did."""
+    os.umask(0o077)
+    try:
+        work = VERBS.get(verb)
+        if work is None:
+            raise Refused(f"there is no command `keys {verb}`: {', '.join(VERBS)}")
+        said = asyncio.run(answer(work, settings, KeyRequest.parse(sys.stdin.buffer.read())))
+    except GraceError as error:
+        print(orjson.dumps({"error": str(error), "passes": isinstance(error, Unready)}).decode())
+        return str(error)
+    print(orjson.dumps(said).decode())
+    return None
+
+
+async def answer(
+    work: Callable[[Settings, KeyRequest], Awaitable[Answer]], settings: Settings, request: KeyRequest
+) -> Answer:
+    """Return what a command answers; raises Unready while the database is away."""
+    try:
+        return await work(settings, request)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise Unready(f"the database does not answer: {describe_outage(error)}") from error
+
+
+def _kek(settings: Settings, request: KeyRequest) -> KeyEncryptionKey:
+    return request.open_kek(settings.state_dir, settings.passphrase_file)
+
+
+def _backup(request: KeyRequest) -> Backup:
+    file = request.need_file()
+    try:
+        return Backup.parse(file.read_bytes(), str(file))
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _made_passphrase(request: KeyRequest) -> bytes:
+    if request.new_passphrase is not None:
+        return request.new_passphrase.get_secret_value().encode()
+    return secrets.token_urlsafe(_MADE_PASSPHRASE_BYTES).encode()
+
+
+def _kept_in(settings: Settings, request: KeyRequest) -> str | None:
+    return None if request.new_passphrase is not None else str(settings.passphrase_file)
+
+
+def _database(settings: Settings) -> Database:
+    return Database(settings.database_url.get_secret_value(), pool_size=2)
