@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
@@ -75,9 +75,12 @@ class Event(Contract):
         raise Refused(f"{cls.__name__} has no example")
 
 
+_TYPES: Final = MappingProxyType(Event._REGISTRY)
+
+
 def event_types() -> Mapping[str, type[Event]]:
     """Return every known event class by type. Import `grace_common.contract.events` first; it loads all modules."""
-    return MappingProxyType(Event._REGISTRY)
+    return _TYPES
 
 
 def answer_id(cause: UUID, type_: str, which: int | str) -> UUID:
