@@ -1,0 +1,1 @@
+"""Running a witness of transparency logs, and asking one: C2SP tlog-witness over HTTP."""
