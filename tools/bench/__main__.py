@@ -30,6 +30,7 @@ def main() -> None:
         delays = [asyncio.run(chain.latency(bench, rate / 2, 8)) for _ in range(RUNS)]
         alone = asyncio.run(chain.audit_alone(bench, RUNS))
         print("audit-log alone measured", flush=True)
+        asyncio.run(bench.until_quiet(5.0))
         overheads = tasks.overhead_ms(bench, RUNS)
         busy = bench.memory_mib()
         text = _document(bench, load_before, submits, through, delays, alone, overheads, idle, busy)
