@@ -122,6 +122,32 @@ def drill(
         )
 
 
+def unseal(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
+    """Open the keys of a signer that has started sealed: with the passphrase, or with three shares."""
+    from grace_cli.stack.signer import ask_running_signer, state_home
+
+    known = _Passphrases(passphrases)
+    request = {"shares": _shares(share, known)} if share else {"passphrase": known.of(KEK)}
+    answer = ask_running_signer(state_home(), request)
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"The signer is unsealed and starts to sign (key-encryption key {answer['kek']}).")
+
+
+def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
+    """Give services whose certificates end soon new ones, where the signer cannot because its keys are sealed."""
+    from grace_cli.stack.signer import state_home
+
+    known = _Passphrases(passphrases)
+    folder = state_home().root / "identity"
+    answer = _ask("renew", {"folder": str(folder), "shares": _shares(share, known), **_current(share, known)})
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"{len(answer['services'])} services have certificates that last; restart those that got new ones.")
+
+
 def status(as_json: AsJson = False) -> None:
     """Show which keys this Grace has, how old they are, who holds shares of the root."""
     answer = _ask("status", {})

@@ -21,6 +21,8 @@ def register(app: typer.Typer) -> None:
         ceremonies.backup,
         ceremonies.restore,
         ceremonies.drill,
+        ceremonies.unseal,
+        ceremonies.renew,
     ):
         group.command()(command)
     app.add_typer(group, name="keys")

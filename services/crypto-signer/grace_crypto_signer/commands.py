@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from grace_common.contract.errors import GraceError, Refused
@@ -18,6 +19,7 @@ from grace_crypto_signer.adapters import backup_file, identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
 from grace_crypto_signer.settings import Settings
 
@@ -28,27 +30,45 @@ _USAGE: Final = (
 )
 
 
-async def init(settings: Settings, identities: Mapping[str, Path]) -> None:
+async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncryptionKey | None = None) -> None:
     """Make what is missing of the signer's keys, the first epoch seed and the services' identities.
 
     identities  each service's folder; one whose key and certificate are there, stated and far from their end is left
-    raises      Refused for a service that Grace does not have; needs migrated tables
+    kek         where people have opened it; None: the passphrase is in the signer's own file
+    raises      Refused for a service that Grace does not have, or when the signer is sealed and a key is needed;
+                needs migrated tables
     """
     _known_services(identities)
-    clock = SystemClock()
-    made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, clock)
-    vault, database = _vault(settings), _database(settings)
+    database = _database(settings)
     try:
+        if kek is None and settings.sealed and not settings.passphrase_file.exists():
+            await _need_no_key(settings, database, identities)
+            return
+        if kek is None:
+            made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, SystemClock())
+            vault = _vault(settings)
+        else:
+            made, vault = False, key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
         epochs = PostgresEpochs(database, vault.kek)
         await _put_back(settings.state_dir, database, epochs)
         first = await epochs.ensure_first()
         told = {True: "made", False: "present"}
         print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
-        lacking = await _lacking(vault, database, identities)
+        lacking = await _lacking(vault.authority.certificate, database, identities)
         if lacking:
             await _issue(vault, database, lacking)
     finally:
         await database.close()
+
+
+async def _need_no_key(settings: Settings, database: Database, identities: Mapping[str, Path]) -> None:
+    """Return when nothing is missing that the keys would have to be opened for; raise Refused otherwise."""
+    lacking = await _lacking(key_files.authority_certificate(settings.state_dir), database, identities)
+    waiting, _ = backup_file.waiting_rows(settings.state_dir)
+    if lacking or waiting:
+        what = f"no certificate that lasts: {', '.join(lacking)}" if lacking else "the backup's rows are to be put back"
+        raise Refused(f"{what}; the keys are sealed: bring the passphrase or three shares with `grace keys renew`")
+    print(f"keys in {settings.state_dir}: sealed; nothing needs them")
 
 
 async def issue(settings: Settings, service: str, folder: Path) -> None:
@@ -79,13 +99,13 @@ async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) ->
     print(f"put back from the backup: {missing} of {len(rows)} epochs, and the certificates that were missing")
 
 
-async def _lacking(vault: Vault, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
+async def _lacking(authority: x509.Certificate, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
     """Return those identities that are absent, damaged, another's, not stated by this signer, or near their end."""
     now = SystemClock().now()
     facts = {fact.certificate: fact for fact in await PostgresCertificates(database).holding(now)}
     lacking = {}
     for service, folder in identities.items():
-        present = identity_files.read(folder, vault.authority.certificate)
+        present = identity_files.read(folder, authority)
         fact = facts.get(present.public_bytes(Encoding.DER)) if present else None
         if present is None or fact is None or fact.subject != service_subject(service) or not lasts(present, now):
             lacking[service] = folder

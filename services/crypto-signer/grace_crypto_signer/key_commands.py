@@ -4,6 +4,7 @@ Each is one function from settings and request to the answer, which holds no sec
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sys
@@ -13,10 +14,12 @@ from typing import Any, Final
 
 import orjson
 from grace_common.contract.errors import GraceError, Refused, Unready
+from grace_common.contract.topics import SERVICES
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
 
+from grace_crypto_signer import commands
 from grace_crypto_signer import drill as drills
 from grace_crypto_signer.adapters import backup_file, key_files, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
@@ -117,6 +120,16 @@ async def drill(settings: Settings, request: KeyRequest) -> Answer:
     }
 
 
+async def renew(settings: Settings, request: KeyRequest) -> Answer:
+    """Do what `init` does, with the keys that people open: identities near their end, rows of a restoration."""
+    if request.folder is None:
+        raise Refused("the request names no folder with the services' identities")
+    identities = {service: request.folder / service for service in SERVICES if (request.folder / service).is_dir()}
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is the answer's
+        await commands.init(settings, identities, _kek(settings, request))
+    return {"services": sorted(identities)}
+
+
 async def status(settings: Settings, request: KeyRequest) -> Answer:
     """Say which keys there are and how old, without opening any."""
     public = root_files.read_public(settings.state_dir)
@@ -143,6 +156,7 @@ VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] 
     "backup": backup,
     "restore": restore,
     "drill": drill,
+    "renew": renew,
     "status": status,
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 
 from grace_common.contract.topics import TOPICS
+from grace_common.runtime import telemetry
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
@@ -14,16 +15,26 @@ from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.producer import KafkaProducer
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 from grace_crypto_signer.handlers.certifying import Restating, router
 from grace_crypto_signer.handlers.notarizing import Notarizing
 from grace_crypto_signer.ports import Ports
+from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
 
 
 def build(settings: Settings | None = None) -> Service:
-    """Return the crypto-signer with everything it needs."""
+    """Return the crypto-signer with everything it needs; when it starts sealed, after it was unsealed."""
     settings = settings or Settings.load()
-    vault = key_files.load(settings.state_dir, settings.passphrase_file, settings.trust_domain)
+    if settings.sealed:
+        telemetry.configure(settings.service, settings.log_level)
+        return compose(settings, asyncio.run(unsealed(settings)))
+    return compose(settings, key_files.open_kek(settings.state_dir, settings.passphrase_file))
+
+
+def compose(settings: Settings, kek: KeyEncryptionKey) -> Service:
+    """Return the crypto-signer with the keys that this one opens."""
+    vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
     workload = Workload.load(settings.identity_dir)
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)

@@ -25,7 +25,7 @@ from grace_common.contract.events.signature import (
 from grace_common.transparency.attestation import sign_attestation
 from grace_common.transparency.statement import OperationKey, PublishedKey, Purpose, Statement, sign_statement
 
-from grace_crypto_signer.domain.attestation import attestation_of
+from grace_crypto_signer.domain.attestation import attestations_of
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
 
 KEY_ENTRY: Final = "cryptographic_key_generated"  # entry type of an operation's key
@@ -83,7 +83,7 @@ class Notary:
         ]
 
     def notarize(self, topic: str, key: bytes, value: bytes, service: str) -> list[bytes]:
-        """Return the entries of one record: its operation's key at first sight, its statement, an attestation.
+        """Return the entries of one record: its operation's key at first sight, its statement, its attestations.
 
         topic, key, value  of the record, exactly as read
         service            whose seal it carries
@@ -100,11 +100,11 @@ class Notary:
         else:
             self._operations.move_to_end((fact.operation, epoch.number))
         entries.append(self._state(signing, fact, topic, place, value, service))
-        attested = attestation_of(fact.type, fact.data, cause=fact.causation, time=fact.time)
-        if attested is not None:
+        attestations = attestations_of(fact.type, fact.data, cause=fact.causation, time=fact.time)
+        for ordinal, attested in attestations.items():
             own = self._own.attestation
             leaf = sign_attestation(attested, own.key_id, own.sign).encode()
-            entries.append(self._attest(leaf, fact, attested.subjects[0].sha256))
+            entries.append(self._attest(leaf, fact, ordinal, attested.subjects[0].sha256))
         return entries
 
     def _remember(self, operation: UUID, epoch: Epoch) -> SigningKey:
@@ -174,8 +174,8 @@ class Notary:
             more={"key_id": signing.key_id, "public_key": _text(signing.public_key), "epoch": epoch.number},
         )
 
-    def _attest(self, leaf: bytes, fact: Fact, artifact_sha256: str) -> bytes:
-        entry_id = answer_id(fact.id, ArtifactAttested.TYPE, 0)
+    def _attest(self, leaf: bytes, fact: Fact, ordinal: int, artifact_sha256: str) -> bytes:
+        entry_id = answer_id(fact.id, ArtifactAttested.TYPE, ordinal)
         return _record(
             ArtifactAttested,
             entry_id,

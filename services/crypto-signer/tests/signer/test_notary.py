@@ -20,7 +20,18 @@ from grace_common.contract.events.signature import (
 )
 from grace_common.contract.events.task import ApprovalGiven, TaskSubmitted
 from grace_common.testing.ledger import MemoryLog
-from grace_common.transparency.attestation import PROVENANCE, REVIEW, Attestation
+from grace_common.transparency.attestation import (
+    AUTHORSHIP,
+    PROVENANCE,
+    REVIEW,
+    TEST_RESULT,
+    Attestation,
+    Authorship,
+    Prompt,
+    Subject,
+    TestResult,
+    read_predicate,
+)
 from grace_common.transparency.checkpoint import ca_extension
 from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
 from grace_common.transparency.receipt import make_receipt, verify_receipt
@@ -176,39 +187,63 @@ def recorded(**changes: object) -> Stated:
     return Stated(example.model_copy(update={"digest": digest} | changes), causation=uuid4())
 
 
-def attested(stated: Stated) -> Attestation:
-    event = only(notarize(notary(), stated, "mtl-orchestrator"), ArtifactAttested)
-    dsse = DsseEnvelope.parse(event.leaf)
-    assert verify_envelope(dsse, {OWN.attestation.key_id: OWN.attestation.public_key})
-    attestation = Attestation.parse(dsse.payload)
-    assert event.artifact_sha256 == attestation.subjects[0].sha256
-    return attestation
+def attested(stated: Stated) -> list[Attestation]:
+    events = [one for one in notarize(notary(), stated, "mtl-orchestrator") if isinstance(one, ArtifactAttested)]
+    envelopes = [DsseEnvelope.parse(event.leaf) for event in events]
+    assert all(verify_envelope(one, {OWN.attestation.key_id: OWN.attestation.public_key}) for one in envelopes)
+    attestations = [Attestation.parse(one.payload) for one in envelopes]
+    assert [event.artifact_sha256 for event in events] == [one.subjects[0].sha256 for one in attestations]
+    assert len({event.entry_id for event in events}) == len(events)
+    return attestations
 
 
-def test_a_completed_task_is_attested_with_its_provenance() -> None:
-    attestation = attested(completed())
+def test_a_completed_task_is_attested_with_its_tests_and_authorship_and_last_with_its_provenance() -> None:
+    tests, authorship, attestation = attested(completed())
 
+    assert read_predicate(tests) == TestResult(
+        configuration=(Subject("specification", "06" * 32), Subject("evaluation-report", "02" * 32)),
+        passed=("e0: fibonacci(0) == 0",),
+        warned=("a0: fibonacci(-1) == 1",),
+    )
+    task_id, candidate_id = TaskCompleted.example().task_id, TaskCompleted.example().candidate_id
+    assert read_predicate(authorship) == Authorship(
+        generator="openai:qwen3",
+        model="qwen3",
+        strategy="side-by-side@1",
+        prompts=(Prompt("system", "04" * 32), Prompt("user", "05" * 32)),
+        invocation_id=f"urn:uuid:{task_id}",
+        candidate=str(candidate_id),
+    )
     assert attestation.predicate_type == PROVENANCE
     [subject] = attestation.subjects
     assert (subject.name, subject.sha256) == ("fibonacci.py", "01" * 32)
     build = attestation.predicate["buildDefinition"]
     assert build["externalParameters"]["requester"] == "ada"
-    assert build["internalParameters"]["generator"] == "synthesis"
+    assert build["internalParameters"]["generator"] == "openai:qwen3"
     assert attestation.predicate["runDetails"]["metadata"]["startedOn"] == "2026-11-22T12:00:00Z"
 
 
 def test_an_approval_that_counts_is_attested_as_a_review_of_the_digests() -> None:
     stated = recorded()
 
-    attestation = attested(stated)
+    [attestation] = attested(stated)
 
     assert attestation.predicate_type == REVIEW
     assert attestation.predicate["approved"] == {"artifact": "01" * 32, "decision": "03" * 32, "report": "02" * 32}
     assert attestation.predicate["event_id"] == str(stated.causation)
-    assert (attestation.predicate["reviewer"], attestation.predicate["policy"]) == ("grace", "approval@1")
+    assert (attestation.predicate["reviewer"], attestation.predicate["role"]) == ("grace", "reviewer")
+    assert attestation.predicate["policy"] == {"name": "approval", "version": 1}
 
 
-@pytest.mark.parametrize("changes", [{"digest": "ab" * 32}, {"role": None}, {"entry_point": None}])
+def test_a_delivery_that_says_nothing_of_tests_and_authors_has_its_provenance_alone() -> None:
+    older = TaskCompleted.example().model_copy(update={"outcomes": None, "authorship": None})
+
+    assert [one.predicate_type for one in attested(Stated(older))] == [PROVENANCE]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"digest": "ab" * 32}, {"role": None}, {"entry_point": None}, {"policy": "whatever"}]
+)
 def test_an_approval_that_does_not_hold_together_is_notarised_and_not_attested(changes: dict[str, object]) -> None:
     events = notarize(notary(), recorded(**changes), "mtl-orchestrator")
 
@@ -275,7 +310,12 @@ def test_a_stranger_verifies_the_receipt_that_these_entries_make() -> None:
     ).encode()
     findings = verify_receipt(receipt, code, str(log.key))
 
-    assert [proven.attestation.predicate_type for proven in findings.attestations] == [REVIEW, PROVENANCE]
+    assert [proven.attestation.predicate_type for proven in findings.attestations] == [
+        REVIEW,
+        TEST_RESULT,
+        AUTHORSHIP,
+        PROVENANCE,
+    ]
     [review] = findings.reviews
     assert (review.reviewer, review.approval_digest) == ("grace", digest)
     assert FIRST.operation_key(OPERATION).key_id in {proven.key_id for proven in findings.statements}

@@ -23,8 +23,12 @@ from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNot
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
+from grace_crypto_signer import key_commands
+from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
-from grace_crypto_signer.main import build
+from grace_crypto_signer.main import build, compose
+from grace_crypto_signer.requests import KeyRequest
+from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
 from pydantic import SecretStr
 
@@ -158,6 +162,40 @@ async def test_every_fact_is_notarised_and_a_delivered_artifact_attested(
     assert key.entry_type == "cryptographic_key_generated"
     assert (entry.entry_id, entry.payload) == (submitted.id, envelope.encode(submitted))
     assert attested.artifact_sha256 == "01" * 32
+
+
+async def test_a_sealed_signer_signs_nothing_until_three_shares_open_it(
+    deployment: Deployment, settings: Settings
+) -> None:
+    closed = settings.model_copy(update={"sealed": True})
+    passphrase = settings.passphrase_file.read_bytes()
+    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
+    task = stated(TaskSubmitted.example().model_copy(update={"task_id": uuid4()}))
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries:
+        await deployment.send("gateway", task, workload=workload(settings, "gateway"))
+        waiting = asyncio.create_task(unsealed(closed))
+        assert await entries.getmany(timeout_ms=1000) == {}
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        async with running(compose(closed, kek)):
+            _, entry = await next_of(entries, EnvelopeNotarized, str(task.id))
+
+    assert entry.entry_id == task.id
+    assert settings.passphrase_file.read_bytes() == passphrase
+
+
+async def test_where_the_keys_are_sealed_identities_that_last_need_none(settings: Settings, tmp_path: Path) -> None:
+    closed = settings.model_copy(update={"sealed": True, "kek_passphrase_file": tmp_path / "nobody-kept-it"})
+    succeed(settings, "init", "consensus", "--out-root", str(tmp_path))
+
+    assert "sealed; nothing needs them" in succeed(closed, "init", "consensus", "--out-root", str(tmp_path))
+    said = run(closed, "init", "consensus", "code-gen", "--out-root", str(tmp_path)).stderr
+    assert "no certificate that lasts: code-gen" in said
+    assert "`grace keys renew`" in said
+    (tmp_path / "code-gen").mkdir()
+    kek = KeyRequest(folder=tmp_path, passphrase=SecretStr(settings.passphrase_file.read_text().strip()))
+    await key_commands.renew(closed, kek)
+    assert "sealed; nothing" in succeed(closed, "init", "consensus", "code-gen", "--out-root", str(tmp_path))
 
 
 async def test_a_producer_is_certified_and_its_key_revoked(deployment: Deployment, settings: Settings) -> None:
