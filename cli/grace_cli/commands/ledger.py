@@ -32,12 +32,16 @@ def register(app: typer.Typer) -> None:
     group.command()(verify)
     group.command()(export)
     group.command()(query)
+    group.command()(redact)
     app.add_typer(group, name="ledger")
 
 
 def verify(
     where: Annotated[str | None, typer.Argument(metavar="DIR|URL", help="A folder, or an address of /log.")] = None,
     local: Annotated[bool, typer.Option("--local", help="This machine's stack; also when nothing is named.")] = False,
+    database: Annotated[
+        bool, typer.Option("--database", help="The audit-log's tables: GRACE_DATABASE_URL, else the local stack's.")
+    ] = False,
     log_key: LogKeyOption = None,
     ca: Annotated[
         Path | None, typer.Option("--ca", help="The CA's public key, where the log has no file `ca`.")
@@ -52,60 +56,49 @@ def verify(
     processes: Annotated[int, typer.Option(min=1, max=64, help="How many at once; one per core without it.")] = CORES,
     as_json: AsJson = False,
 ) -> None:
-    """Check the whole log: the checkpoint's signature, every entry, every tile, the root."""
-    from functools import partial
-
+    """Check the whole log: the checkpoint, every entry and tile, the root; with --database every row of its tables."""
     from grace_common.contract.errors import Refused, Unready
 
-    from grace_cli.log_files import described, read_authority, read_checkpoint, read_log_key, signed_checkpoint
-    from grace_cli.verifying.chunk import check_files
-    from grace_cli.verifying.state import State
-    from grace_cli.verifying.whole_log import Verification
+    from grace_cli.log_files import read_log_key
+    from grace_cli.verifying.command import Wanted, verify_database, verify_files
 
-    if where is not None and local:
-        raise CliError("both a place and --local are named", "name one of them", Exit.USAGE)
+    if (where is not None) + local + database > 1:
+        raise CliError("several of a place, --local and --database are named", "name one of them", Exit.USAGE)
     log = _log(where)
-    key = read_log_key(log_key, log, str(log))
-    state: State | None = None
+    wanted = Wanted(read_log_key(log_key, log, str(log)), ca, since, resume, tree_only, processes)
+    what = "the log's database" if database else f"the log at {log}"
     try:
         with _progress(as_json) as bar:
-            _, checkpoint = signed_checkpoint(log, key)
-            bar.begin(checkpoint.size)
-            authority = None if tree_only else read_authority(ca, log, checkpoint)
-            state = State(
-                resume, {"log": str(key.key), "checks": "tree" if authority is None else "all", "of": "files"}
-            )
-            findings = Verification(
-                log,
-                checkpoint,
-                partial(check_files, log),
-                state,
-                authority,
-                earlier=() if since is None else (read_checkpoint(since, key),),
-                processes=processes,
-                advance=bar.advance,
-            ).run()
+            if database:
+                report = verify_database(_database_url(), log, wanted, bar.begin, bar.advance)
+            else:
+                report = verify_files(log, wanted, bar.begin, bar.advance)
     except (Refused, Unready) as error:
-        raise CliError(f"the log at {log} is broken: {error}", _KEEP_IT) from error
-    finally:
-        if state is not None:
-            state.close()
-    _tell(findings, f"the log at {log}")
+        raise CliError(f"{what} is broken: {error}", _KEEP_IT) from error
+    _tell(report.findings, what)
     if as_json:
-        counts = {"files": findings.files, "older_files": findings.older, "signatures": findings.signatures}
-        print_json(described(checkpoint, key) | counts | {"began": findings.began, "verified": True})
+        print_json(report.described())
         return
-    print(f"The log {checkpoint.origin} signed a tree of {checkpoint.size} entries with root {checkpoint.root.hex()}.")
-    if findings.began:
-        print(f"The first {findings.began} entries were verified before, and are still the first of this log.")
-    print(f"Every entry was hashed, and every tile and the root follow from the entries ({findings.files} files).")
-    if authority is not None:
-        print("Every entry is signed with a key that an earlier one announced for it, up to the CA's.")
-    else:
-        print("The entries' signatures were not checked" + (" (--tree-only)." if tree_only else ": it names no CA."))
-    if since is not None:
-        print(f"It continues the tree of {since}.")
-    print(key.describe())
+    for sentence in report.sentences():
+        print(sentence)
+
+
+def _database_url() -> str:
+    """Return where the audit-log's tables are: GRACE_DATABASE_URL names the database, else the local stack's."""
+    from grace_cli.stack.credentials import read_env_file
+    from grace_cli.stack.home import find_home
+    from grace_cli.stack.provision import named_database
+
+    if url := os.environ.get("GRACE_DATABASE_URL"):
+        return named_database(url)
+    home = find_home(os.environ, Path.cwd())
+    if not (url := read_env_file(home.credentials / "audit-log.env").get("GRACE_DATABASE_URL")):
+        raise CliError(
+            f"no database is known in {home.root}",
+            "start the stack once (grace up), or name a PostgreSQL in GRACE_DATABASE_URL",
+            Exit.NOT_RUNNING,
+        )
+    return url
 
 
 def _tell(findings: "Findings", what: str) -> None:
@@ -186,6 +179,24 @@ def query(
         ),
         nothing="no entry matches",
     )
+
+
+def redact(
+    index: Annotated[int, typer.Argument(min=0, help="The entry's index, as `grace ledger query` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; kept for ever, so it must not repeat what is to be removed.")],
+    as_user: AsUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the content of an entry for good; the entry stays in the tree, and the redaction is an entry as well."""
+    from grace_cli.access import OPERATOR
+    from grace_cli.client import connect
+
+    with connect(as_user, OPERATOR) as gateway:
+        answer = gateway.post(f"/api/ledger/entries/{index}/redaction", {"reason": reason})
+    if as_json:
+        print_json(answer)
+    else:
+        print(f"the redaction of entry {index} is stated; its content goes when that is sealed (a second or so)")
 
 
 def _log(where: str | None) -> "FolderLog | WebLog":

@@ -231,6 +231,11 @@ def target_database(admin_url: str) -> str:
     return "grace" if named in ("", "postgres") else named
 
 
+def named_database(admin_url: str) -> str:
+    """Return the URL of the database Grace lives in, on the server that an administrator's URL names."""
+    return _with_database(admin_url, target_database(admin_url))
+
+
 def scram_verifier(password: str) -> str:
     """Return PostgreSQL's stored form of a password (RFC 5802), so that neither server nor log ever sees it plain."""
     salt = secrets.token_bytes(16)

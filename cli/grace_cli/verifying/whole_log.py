@@ -26,7 +26,7 @@ from grace_cli.verifying.tree import LeafTile, TreeCheck
 MOST_FAULTS: Final = 20  # a log with more of them is not looked through to its end
 _BUNDLES: Final = 16  # in one job: 4,096 entries, of 64 KiB at the most
 Check = Callable[[Job], Checked]
-Take = Callable[[Checked], None]
+Take = Callable[[Checked, list[Fault]], None]  # one job's result, and the faults so far, to which it may add
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ class Verification:
             self._settle_keys(checked, findings)
             findings.signatures += entries
         if self.take is not None:
-            self.take(checked)
+            self.take(checked, findings.faults)
         if not findings.faults:
             self.state.reach(tree.edge)
         self.advance(entries)

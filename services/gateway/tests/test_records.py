@@ -13,6 +13,7 @@ from grace_common.contract.events.task import (
     EvaluationRequested,
     KeyRevocationRequested,
     ProducerEnrolled,
+    RedactionRequested,
     ReplayRequested,
 )
 
@@ -284,3 +285,19 @@ async def test_the_inbox_shows_what_waits_for_approval_with_the_chosen_candidate
 
     assert (item["task_id"], item["own"], item["requester"]) == (task_id, False, "ada")
     assert item["candidate"]["candidate_id"] == item["approval"]["candidate_id"]
+
+
+async def test_an_operator_redacts_what_has_content(
+    gateway: Any, olga: httpx.AsyncClient, ada: httpx.AsyncClient
+) -> None:
+    gateway.views.entries += [entry(0, "cryptographic_key_generated"), entry(1, "grace.task-submitted.v1")]
+
+    answers = [
+        await olga.post(f"/api/ledger/entries/{index}/redaction", json={"reason": "a name"}) for index in (1, 0, 2)
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 409, 404]
+    [event] = gateway.journal.events(RedactionRequested)
+    assert (event.index, str(event.entry_id), event.by) == (1, answers[0].json()["entry_id"], "olga")
+    assert (await ada.post("/api/ledger/entries/1/redaction", json={"reason": "a name"})).status_code == 403
+    assert (await olga.post("/api/ledger/entries/1/redaction", json={})).status_code == 422

@@ -12,16 +12,20 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import asyncpg
+import structlog
 from grace_common.contract.errors import Refused, Unready
+from grace_common.contract.events.task import RedactionRequested
 from grace_common.runtime.clock import Clock
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.tile import HEIGHT, WIDTH, TileEdge
 from sqlalchemy.engine import make_url
 
 from grace_audit_log.domain.entry import Entry, Place
+from grace_audit_log.domain.redaction import Redaction, redactions
 from grace_audit_log.domain.tree import Growth, Head, LogIdentity
 from grace_audit_log.ports import Committed, Position
 
+_log = structlog.get_logger(__name__)
 WRITER_LOCK: Final = 7_265  # advisory, with the schema's hash beside it: one writer in each schema
 _TIMEOUT_S: Final = 10.0
 _ENTRY_COLUMNS: Final = (
@@ -103,6 +107,8 @@ class PostgresLedgerWriter:
                     records=[(tile.level, tile.index, tile.hashes, tile.root) for tile in growth.full_tiles],
                     columns=("level", "index", "hashes", "root"),
                 )
+            for asked in redactions(entries, first):
+                await _redact(connection, asked)
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None
@@ -264,6 +270,27 @@ async def _copy_entries(
     payloads = [(index, entry.payload) for index, entry in enumerate(entries, first) if entry.payload is not None]
     if payloads:
         await connection.copy_records_to_table("payload", records=payloads, columns=("index", "content"))
+
+
+async def _redact(connection: Connection, asked: Redaction) -> None:
+    """Delete a payload and keep which entry asked for it; without effect where there is none, or no more."""
+    try:
+        # What asks for a redaction stays: its payload is the proof that the other one may be missing.
+        async with connection.transaction():  # a savepoint: the entries are committed, whatever one of them asks
+            row = await connection.fetchrow(
+                "INSERT INTO redaction (index, entry) SELECT index, $3 FROM payload JOIN entry USING (index) "
+                "WHERE index = $1 AND entry_id = $2 AND entry_type <> $4 ON CONFLICT DO NOTHING RETURNING index",
+                asked.index,
+                asked.entry_id,
+                asked.entry,
+                RedactionRequested.TYPE,
+            )
+            if row is not None:
+                await connection.execute("DELETE FROM payload WHERE index = $1", asked.index)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.DataError) as error:
+        _log.error("redaction_refused", index=asked.index, asked_by=asked.entry, why=str(error))
+        return
+    _log.info("payload_redacted" if row else "nothing_to_redact", index=asked.index, asked_by=asked.entry)
 
 
 def _own_checkpoint(note: bytes, log: LogIdentity) -> Checkpoint:

@@ -146,7 +146,13 @@ async def test_a_failed_batch_leaves_nothing_behind(database_url: str) -> None:
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [("entry", "leaf"), ("tile", "hashes"), ("checkpoint", "note"), ("announcement", "announced_at")],
+    [
+        ("entry", "leaf"),
+        ("tile", "hashes"),
+        ("checkpoint", "note"),
+        ("announcement", "announced_at"),
+        ("redaction", "entry"),
+    ],
 )
 async def test_the_ledger_is_append_only_by_grant_and_by_trigger(
     database_url: str, table: str, column: str, postgres: Postgres
@@ -161,20 +167,6 @@ async def test_the_ledger_is_append_only_by_grant_and_by_trigger(
             await admin.execute(statement)
     await own.close()
     await admin.close()
-
-
-async def test_a_payload_can_go_and_cannot_change(database_url: str) -> None:
-    store = writer(database_url)
-    await append(store, await store.take_over(), 2)
-    await store.release()
-    connection = await connect(database_url)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute("UPDATE payload SET content = ''")
-
-    await connection.execute("DELETE FROM payload WHERE index = 0")
-
-    assert [tuple(row) for row in await connection.fetch("SELECT * FROM payload")] == [(1, entry(1).payload)]
-    await connection.close()
 
 
 async def test_a_database_signed_by_another_key_is_refused(database_url: str) -> None:

@@ -19,10 +19,12 @@ from grace_common.contract.events.operation import (
     RequestRefused,
 )
 from grace_common.contract.events.round import OutcomeLearned, PoliciesPublished
+from grace_common.contract.events.task import RedactionRequested
 from grace_common.runtime.database import current
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from grace_gateway.adapters.erasure import erase
 from grace_gateway.adapters.rows import insert_submissions, plain, to_json
 from grace_gateway.domain.progress import Step, progress, step_of
 from grace_gateway.domain.submission import service_of, subject_of, submission_of
@@ -158,6 +160,9 @@ class PostgresViewWriter:
         if moved:
             await self._update_states(moved, newest)
         await self._remember(envelopes)
+        redacted = [one.event.entry_id for one in envelopes if isinstance(one.event, RedactionRequested)]
+        if redacted:
+            await erase(redacted)
 
     async def _lock(self, ids: Sequence[UUID]) -> dict[UUID, str | None]:
         """Lock submissions in the order of their ids; return the mode of each that exists."""

@@ -8,16 +8,21 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AwareDatetime
+from grace_common.contract.events.signature import ArtifactAttested, NotaryKeyPublished
+from grace_common.contract.events.task import RedactionRequested
+from pydantic import AwareDatetime, Field
 
 from grace_gateway.api.answers import json_answer
 from grace_gateway.api.guard import GuardedRoute, allow, everyone, identity_of
 from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import Problem, documented
-from grace_gateway.api.submitting import After, Limit
+from grace_gateway.api.submitting import After, Limit, state
 from grace_gateway.domain.cursor import decode_number, encode_number
 from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.domain.log_proof import PublishedLog
+from grace_gateway.domain.operation_view import KEY_TYPES
+from grace_gateway.domain.refusals import Conflicting, Unknown
+from grace_gateway.domain.requests import Body
 from grace_gateway.domain.roles import AUDITOR, OPERATOR, REVIEWER
 from grace_gateway.ports import Ports
 
@@ -25,7 +30,14 @@ router = APIRouter(prefix="/api/ledger", tags=["ledger"], route_class=GuardedRou
 
 Text = Annotated[str | None, Query(max_length=200)]
 Index = Annotated[int, Path(ge=0, le=2**62)]
+WITHOUT_CONTENT = (*KEY_TYPES, NotaryKeyPublished.TYPE, ArtifactAttested.TYPE, RedactionRequested.TYPE)
 Size = Annotated[int, Query(ge=1, le=2**62)]
+
+
+class Redaction(Body):
+    """Why; the reason itself is kept for ever, so it must not repeat what is to be removed."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
 @router.get("", responses=documented(401, 403, 422, 429))
@@ -76,6 +88,21 @@ async def entry(index: Index, ports: FromPorts) -> Response:
     """Return one entry: its leaf, what it states, its inclusion proof, and the checkpoint that this leads to."""
     log = await _published(ports)
     return json_answer(await asyncio.to_thread(log.entry, index))
+
+
+@router.post("/entries/{index}/redaction", status_code=202, responses=documented(401, 403, 404, 409, 422, 429, 503))
+@allow(OPERATOR)
+async def redact(request: Request, index: Index, body: Redaction, ports: FromPorts) -> Response:
+    """Remove the content of an entry for good; the entry and the tree stay, and the redaction is an entry as well."""
+    found = await ports.views.ledger(LedgerQuery(1, newest_first=False, after=index - 1))
+    if not found or found[0]["index"] != index:
+        raise Unknown(f"the ledger has no entry {index} (yet)")
+    entry_id, entry_type = UUID(str(found[0]["entry_id"])), found[0]["entry_type"]
+    if entry_type in WITHOUT_CONTENT:
+        raise Conflicting(f"entry {index} is of type {entry_type}, which has no content to remove")
+    event = RedactionRequested(index=index, entry_id=entry_id, reason=body.reason, by=identity_of(request).user)
+    envelope = await state(request, event, subject=str(entry_id))
+    return json_answer({"event_id": str(envelope.id), "index": index, "entry_id": str(entry_id)}, 202)
 
 
 @router.get("/proof/consistency", responses=documented(401, 422, 429, 503))

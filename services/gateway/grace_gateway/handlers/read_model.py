@@ -23,6 +23,7 @@ router: EventRouter[Ports] = EventRouter("gateway")
     task.ProducerEnrolled,
     task.KeyRevocationRequested,
     task.ReplayRequested,
+    task.RedactionRequested,
     round.ApproachRequested,
     round.RoundOpened,
     round.ApprovalRequested,

@@ -22,7 +22,7 @@ from grace_common.contract.events.operation import (
     RequestRefused,
 )
 from grace_common.contract.events.round import OutcomeLearned, PoliciesPublished, RoundOpened, TaskCompleted
-from grace_common.contract.events.task import EvaluationRequested, TaskSubmitted
+from grace_common.contract.events.task import EvaluationRequested, RedactionRequested, TaskSubmitted
 from grace_common.runtime.database import Database
 from grace_gateway.adapters.feed import PostgresFeed
 from grace_gateway.adapters.view_store import PostgresViews
@@ -333,3 +333,40 @@ async def test_listeners_hear_of_every_fact_in_order_and_slow_ones_are_let_go(da
     assert await views.position_of(task_id) == positions[0]
     assert await views.position_of(uuid4()) is None
     assert len(received) < 7
+
+
+async def test_what_the_ledger_redacts_is_erased_from_every_table(database: Database) -> None:
+    task_id = uuid4()
+    facts = life(task_id)
+    learned = stated(OutcomeLearned.example().model_copy(update={"task_id": task_id, "lesson": "secret lesson"}))
+    ended = attributes(OperationSucceeded.example())
+    sealed = SealedEntry(
+        index=7,
+        entry_id=UUID(ended["id"]),
+        entry_type="grace.operation-succeeded.v1",
+        operation_id=UUID(ended["data"]["operation_id"]),
+        correlation="x",
+        actor="ada",
+        service="gateway",
+        time=NOON,
+    )
+    await write(database, "add_facts", *facts, learned)
+    await write_raw(database, "add_operations", ended)
+    await write_raw(database, "add_ledger", attributes(EntriesSealed(entries=(sealed,), tree_size=8)))
+
+    asked = [facts[0].id, learned.id, UUID(ended["id"])]
+    await write(
+        database,
+        "add_facts",
+        *(stated(RedactionRequested(index=7, entry_id=id_, reason="a name", by="olga")) for id_ in asked),
+    )
+
+    views = PostgresViews(database)
+    shown = [fact.data for fact in await views.facts(task_id) if fact.id == facts[0].id]
+    assert {data["specification"]["requirements"] for data in shown} == {"[redacted]"}
+    assert {(data["task_id"], data["candidates"]) for data in shown} == {(str(task_id), 0)}
+    async with database.reading() as connection:
+        assert (await connection.execute(text("SELECT title FROM submission"))).scalar() == "[redacted]"
+        assert (await connection.execute(text("SELECT count(*) FROM memory"))).scalar() == 0
+        assert (await connection.execute(text("SELECT count(*) FROM operation WHERE data IS NOT NULL"))).scalar() == 0
+    assert [item["state"] for item in (await views.submissions(SubmissionQuery("task", 9))).items] == ["generating"]

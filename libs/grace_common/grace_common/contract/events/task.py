@@ -298,3 +298,26 @@ class ReplayRequested(Event):
         return cls(
             refusal_id=_TASK, consumer="consensus", topic="grace.candidate.v1", partition=0, offset=17, by="olga"
         )
+
+
+class RedactionRequested(Event):
+    """An operator wants the content of one ledger entry removed; the entry itself, and the tree, stay as they are.
+
+    index, entry_id  the entry's place and identity, both as the ledger has them
+    """
+
+    TYPE: ClassVar = "grace.redaction-requested.v1"
+    TOPIC: ClassVar = topics.TASK
+
+    index: Annotated[int, Field(ge=0)]
+    entry_id: UUID
+    reason: Annotated[str, Field(min_length=1, max_length=2_000)]
+    by: str
+
+    @property
+    def partition_key(self) -> str:
+        return str(self.entry_id)
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(index=17, entry_id=_TASK, reason="It names a customer", by="olga")
