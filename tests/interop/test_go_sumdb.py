@@ -89,7 +89,7 @@ def test_go_accepts_a_ledger_of_statements(accept: Path, tmp_path: Path) -> None
     answer = run(accept, tmp_path)
 
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.startswith("accepted log.example/grace: 308 entries, ")
+    assert answer.stdout.startswith("accepted log.example/grace: 310 entries, ")
 
 
 @pytest.mark.parametrize(

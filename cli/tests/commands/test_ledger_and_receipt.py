@@ -209,7 +209,7 @@ def test_a_receipt_says_what_it_proves(run: Run, delivered: tuple[str, str, str]
     outcome = run("receipt", "verify", receipt, code, "--log-key", vkey)
 
     assert outcome.code == Exit.OK, outcome.error
-    assert "grace approved it as reviewer under the policy four-eyes/v1" in outcome.out
+    assert "grace approved it as reviewer under the policy four-eyes@1" in outcome.out
     assert "this machine's stack" not in outcome.out
     assert run("receipt", "verify", receipt, code, "--log-key", vkey, "--json").json["verified"] is True
 

@@ -227,6 +227,7 @@ class _Round:
                     generator=draft.generator,
                     code=draft.code,
                     code_sha256=draft.sha256,
+                    authorship=draft.authorship,
                 )
             )
 

@@ -304,6 +304,7 @@ async def test_generators_work_side_by_side_and_the_same_code_counts_once() -> N
     assert sorted(event.ordinal for event in generated) == [0, 1, 2]
     assert [row.candidate_id for row in answer.rows] == [event.candidate_id for event in generated]
     assert {event.generator for event in generated} == {"synthesis", "openai:qwen"}
+    assert [event.authorship.strategy.name for event in generated if event.authorship] == ["side-by-side"] * 3
     assert len(work.of(CandidateEvaluated)) == 3
     assert answer.notes == ()
 

@@ -10,7 +10,7 @@ import pytest
 from grace_common.contract.approval import approval_digest, artifact_sha256, decision_sha256, report_sha256
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
-from grace_common.contract.events.candidate import GenerationFailed
+from grace_common.contract.events.candidate import Authorship, GenerationFailed, Probe
 from grace_common.contract.events.decision import Dissent
 from grace_common.contract.events.round import (
     ApproachRequested,
@@ -18,6 +18,7 @@ from grace_common.contract.events.round import (
     ApprovalRequested,
     OutcomeLearned,
     Policy,
+    ProbeOutcomes,
     RequestIgnored,
     RoundOpened,
     TaskCancelled,
@@ -293,6 +294,52 @@ def test_a_second_person_completes_the_task() -> None:
         "passing 3 of 3 given checks"
     )
     assert (task.phase, task.outcome, task.deadline) == ("learned", "completed", None)
+
+
+def completed_with(*facts: Cause) -> TaskCompleted:
+    causes = (submission(mode="autonomous"), approach_proposed(), *facts)
+    completed: TaskCompleted = only(after(*causes)[1], TaskCompleted)
+    return completed
+
+
+def test_a_delivery_says_how_the_candidate_did_by_name_and_who_wrote_it() -> None:
+    codes, authorship = (RIGHT_CODE, WRONG_CODE), Authorship.example()
+    matrix = candidates_generated(FIRST)
+    asserted = tuple(
+        Probe(id=f"m{at}", kind="generated-test", label=f"assert fibonacci({at}) == {at}") for at in range(2)
+    )
+    unknown = Probe(id="g0", kind="generated", label="fibonacci(7)")
+    probes = (*asserted, *matrix.probes, unknown)
+    rows = tuple(row.model_copy(update={"outputs": (0, 1, *row.outputs, 3)}) for row in matrix.rows)
+    judged = matrix.model_copy(update={"probes": probes, "rows": rows})
+    written = [candidate_generated(FIRST, code, authorship=authorship) for code in codes]
+    evaluated = [candidate_evaluated(FIRST, code) for code in codes]
+
+    completed = completed_with(*written, *evaluated, judged, decision_reached(FIRST))
+
+    assert completed.authorship == authorship
+    assert completed.outcomes == ProbeOutcomes(
+        specification_sha256=report_sha256(task_submitted().specification.model_dump(mode="json")),
+        passed=(
+            "e0: fibonacci(0) == 0",
+            "e1: fibonacci(1) == 1",
+            "e2: fibonacci(10) == 55",
+            "m0: assert fibonacci(0) == 0",
+        ),
+        warned=("m1: assert fibonacci(1) == 1",),
+    )
+
+
+def test_names_too_long_for_an_envelope_give_way_to_the_probes_ids() -> None:
+    matrix = candidates_generated(FIRST)
+    probes = tuple(probe.model_copy(update={"label": '"' * 200}) for probe in matrix.probes) * 10
+    rows = tuple(row.model_copy(update={"outputs": row.outputs * 10}) for row in matrix.rows)
+    judged = matrix.model_copy(update={"probes": probes, "rows": rows})
+
+    completed = completed_with(*round_facts(FIRST)[:-2], judged, decision_reached(FIRST))
+
+    assert completed.outcomes is not None
+    assert completed.outcomes.passed == ("e0", "e1", "e2") * 10
 
 
 def test_as_many_different_reviewers_must_approve_as_the_policy_says() -> None:

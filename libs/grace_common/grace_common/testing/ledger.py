@@ -7,7 +7,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from grace_common.contract.errors import Unready
 from grace_common.transparency import merkle, tile
-from grace_common.transparency.attestation import Attestation, Provenance, Review, Subject, sign_attestation
+from grace_common.transparency.attestation import (
+    Attestation,
+    Authorship,
+    Prompt,
+    Provenance,
+    Review,
+    Subject,
+    TestResult,
+    sign_attestation,
+)
 from grace_common.transparency.checkpoint import Checkpoint, ca_extension, previous_extension, sign_checkpoint
 from grace_common.transparency.note import SignatureType, VerifierKey
 from grace_common.transparency.receipt import Receipt, make_receipt
@@ -133,7 +142,7 @@ class MemoryLedger:
         review = Review(
             reviewer="grace",
             role="reviewer",
-            policy="four-eyes/v1",
+            policy="four-eyes@1",
             artifact=subject.sha256,
             report=sha256(b"report").hexdigest(),
             decision=sha256(b"decision").hexdigest(),
@@ -160,7 +169,27 @@ class MemoryLedger:
         self.log.append(*[b"entry of another task %d" % number for number in range(300)])
         indices.append(self.announce("approve"))
         approved = self.state("approval-1", "grace.approval-given.v1", "grace", "approve", approval)
-        indices += [self.attest(provenance.of(subject)), self.attest(review.of(subject))]
+        tests = TestResult(
+            configuration=(
+                Subject("specification", sha256(b"specification").hexdigest()),
+                Subject("evaluation-report", review.report),
+            ),
+            passed=("e0: double(1) == 2", "e1: double(2) == 4"),
+            warned=("a0: double(-1) == -3",),
+        )
+        authorship = Authorship(
+            generator="openai:small",
+            model="small",
+            strategy="side-by-side@1",
+            prompts=(
+                Prompt("system", sha256(b"system").hexdigest()),
+                Prompt("user", sha256(b"prompt").hexdigest()),
+            ),
+            invocation_id="task-1",
+            candidate="candidate-1",
+        )
+        for predicate in (provenance, review, tests, authorship):
+            indices.append(self.attest(predicate.of(subject)))
         checkpoint = self.log.publish()
         receipt = make_receipt(
             subject.name,

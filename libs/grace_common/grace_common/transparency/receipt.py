@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from grace_common.contract.errors import Refused
 from grace_common.transparency import attestation, merkle, statement
-from grace_common.transparency.attestation import Attestation, Review
+from grace_common.transparency.attestation import Attestation, Predicate, Review, read_predicate
 from grace_common.transparency.checkpoint import Checkpoint, VerifiedCheckpoint, open_checkpoint
 from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
@@ -35,6 +35,13 @@ from grace_common.transparency.tile import TreeReader
 
 FORMAT: Final = "grace-receipt/v1"
 APPROVAL: Final = "grace.approval-given.v"  # of any version: what is read of it has one meaning in all
+_KINDS: Final = {
+    attestation.PROVENANCE: "its provenance",
+    attestation.TEST_RESULT: "its test results",
+    attestation.AUTHORSHIP: "its authorship",
+    attestation.REVIEW: "its review",
+    attestation.REVIEW_V1: "its review",
+}
 
 
 class ReceiptRejected(Refused):
@@ -180,11 +187,15 @@ class ProvenStatement:
 
 @dataclass(frozen=True, slots=True)
 class ProvenAttestation:
-    """An attestation of the artifact with its place in the ledger and the key that signed it."""
+    """An attestation of the artifact with its place in the ledger and the key that signed it.
+
+    said  what its predicate says; None for a predicate of a type not known here
+    """
 
     index: int
     key_id: str
     attestation: Attestation
+    said: Predicate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +219,10 @@ class Findings:
             f"The file is {receipt.artifact_name}: {receipt.artifact_size} bytes, SHA-256 {receipt.artifact_sha256}.",
         ]
         for proven in self.attestations:
-            kind = {attestation.PROVENANCE: "its provenance", attestation.REVIEW: "its review"}.get(
-                proven.attestation.predicate_type, f"the predicate {proven.attestation.predicate_type} of it"
-            )
+            type_ = proven.attestation.predicate_type
+            kind = _KINDS.get(type_, f"the predicate {type_} of it")
             said.append(f"Entry {proven.index} attests {kind}, signed with the attestation key {proven.key_id}.")
-        for review in self.reviews:
-            said.append(
-                f"{review.reviewer} approved it as {review.role} under the policy {review.policy} at {review.time}: "
-                f"this file, the report {review.report} and the decision {review.decision}."
-            )
+            said += [proven.said.sentence] if proven.said else []
         for each in self.statements:
             fact = each.statement
             signer = {
@@ -299,7 +305,9 @@ def _verify(receipt: Receipt, artifact: bytes, checkpoint: VerifiedCheckpoint) -
     if not attestations:
         raise ReceiptRejected("the receipt attests nothing of the artifact")
     reviews = tuple(
-        _review(proven, statements, receipt.artifact_sha256) for proven in attestations if _is_review(proven)
+        _supported(proven.index, proven.said, statements, receipt.artifact_sha256)
+        for proven in attestations
+        if isinstance(proven.said, Review)
     )
     return Findings(receipt, checkpoint, tuple(attestations), tuple(statements), reviews)
 
@@ -318,47 +326,66 @@ def _walk(receipt: Receipt, tree: Checkpoint) -> tuple[list[ProvenAttestation], 
     chain = _KeyChain(ca={key_id(receipt.ca_public_key): receipt.ca_public_key})
     attestations: list[ProvenAttestation] = []
     statements: list[ProvenStatement] = []
-    logged: list[DsseEnvelope] = []
+    logged: list[tuple[int, DsseEnvelope]] = []
     last = -1
     for entry in receipt.entries:
         if entry.index <= last:
             raise ReceiptRejected(f"entry {entry.index} stands after entry {last}")
         last = entry.index
-        merkle.verify_inclusion(merkle.leaf_hash(entry.leaf), entry.index, tree.size, entry.proof, tree.root)
-        envelope, fact = statement.read_leaf(entry.leaf)
-        if fact is None and envelope.payload_type != attestation.PAYLOAD_TYPE:
-            raise ReceiptRejected(f"entry {entry.index} is of the unknown type {envelope.payload_type}")
-        if len(envelope.signatures) != 1:
-            raise ReceiptRejected(f"entry {entry.index} has {len(envelope.signatures)} signatures; expected one")
         try:
-            (signer,) = verify_envelope(envelope, chain.may_sign(fact))
+            merkle.verify_inclusion(merkle.leaf_hash(entry.leaf), entry.index, tree.size, entry.proof, tree.root)
+            signer, envelope, fact = _opened(entry, chain)
+            if fact is None:
+                attested = Attestation.parse(envelope.payload)
+                attestations.append(ProvenAttestation(entry.index, signer, attested, read_predicate(attested)))
+                logged.append((entry.index, envelope))
+                continue
         except Refused as error:
-            raise ReceiptRejected(f"entry {entry.index}: {error}, for this kind of entry, before it") from error
-        _check_payload(entry, fact)
-        if fact is None:
-            attestations.append(ProvenAttestation(entry.index, signer, Attestation.parse(envelope.payload)))
-            logged.append(envelope)
-        else:
-            chain.learn(fact)
-            statements.append(ProvenStatement(entry.index, signer, fact, entry.payload))
-    if list(receipt.attestations) != logged:
-        raise ReceiptRejected("the receipt's attestations are not those of its ledger entries")
+            raise ReceiptRejected(f"entry {entry.index}: {error}") from error
+        chain.learn(fact)
+        statements.append(ProvenStatement(entry.index, signer, fact, entry.payload))
+    _check_attestations(receipt.attestations, logged)
     return attestations, statements
+
+
+def _opened(entry: ReceiptEntry, chain: _KeyChain) -> tuple[str, DsseEnvelope, Statement | None]:
+    """Return an entry's signer, its envelope and its statement, None for an attestation; Refused when unproven."""
+    envelope, fact = statement.read_leaf(entry.leaf)
+    if fact is None and envelope.payload_type != attestation.PAYLOAD_TYPE:
+        raise ReceiptRejected(f"it is of the unknown type {envelope.payload_type}")
+    if len(envelope.signatures) != 1:
+        raise ReceiptRejected(f"it has {len(envelope.signatures)} signatures; expected one")
+    try:
+        (signer,) = verify_envelope(envelope, chain.may_sign(fact))
+    except Refused as error:
+        raise ReceiptRejected(f"{error}, for this kind of entry, before it") from error
+    _check_payload(entry, fact)
+    return signer, envelope, fact
+
+
+def _check_attestations(shown: Sequence[DsseEnvelope], logged: Sequence[tuple[int, DsseEnvelope]]) -> None:
+    for number, (envelope, (index, entry)) in enumerate(zip(shown, logged, strict=False)):
+        if envelope != entry:
+            raise ReceiptRejected(
+                f"the attestations are not those of the ledger entries: number {number} is not entry {index}"
+            )
+    if len(shown) != len(logged):
+        raise ReceiptRejected(
+            f"the attestations are not those of the ledger entries: {len(shown)} are shown, {len(logged)} logged"
+        )
 
 
 def _check_payload(entry: ReceiptEntry, fact: Statement | None) -> None:
     if entry.payload is not None and sha256(entry.payload).hexdigest() != (fact.digest if fact else None):
-        raise ReceiptRejected(f"the payload shown with entry {entry.index} is not the one its statement names")
+        raise ReceiptRejected("the payload shown with it is not the one its statement names")
 
 
-def _is_review(proven: ProvenAttestation) -> bool:
-    return proven.attestation.predicate_type == attestation.REVIEW
+def _supported(index: int, review: Review, statements: Sequence[ProvenStatement], artifact_sha256: str) -> Review:
+    """Return the review, once the approval's own ledger entry says the same of the same digests.
 
-
-def _review(proven: ProvenAttestation, statements: Sequence[ProvenStatement], artifact_sha256: str) -> Review:
-    """Return the review of an attestation, once the approval's own ledger entry says the same of the same digests."""
-    review = Review.read(proven.attestation.predicate)
-    where = f"the review at entry {proven.index}"
+    index  of the review's entry
+    """
+    where = f"the review at entry {index}"
     if review.artifact != artifact_sha256:
         raise ReceiptRejected(f"{where} is of another artifact, {review.artifact}")
     approvals = [each for each in statements if each.statement.id == review.event_id]

@@ -94,6 +94,16 @@ def read_object(value: object, what: str, required: Sequence[str], optional: Seq
     return value
 
 
+def read_members(value: object, what: str, required: Sequence[str]) -> Mapping[str, Any]:
+    """Return `value` as an object with every required member, whatever else it has: what foreign formats allow."""
+    if not isinstance(value, dict):
+        raise Malformed(f"{what} is no JSON object")
+    missing = [name for name in required if name not in value]
+    if missing:
+        raise Malformed(f"{what} lacks {missing}")
+    return value
+
+
 def read_string(value: object, what: str) -> str:
     """Return `value` as a text that is not empty; raises Malformed."""
     if not isinstance(value, str) or not value:

@@ -46,7 +46,7 @@ def test_a_receipt_says_in_sentences_what_is_proven_and_by_whom(delivery: Delive
     root = findings.checkpoint.checkpoint.root.hex()
     digest = sha256(delivery.artifact).hexdigest()
     assert findings.sentences[:3] == [
-        f"The log log.example/grace signed a tree of 308 entries with root {root}.",
+        f"The log log.example/grace signed a tree of 310 entries with root {root}.",
         f"The log names the CA whose key has the id {SeededKey('ca').key_id}.",
         f"The file is double.py: 32 bytes, SHA-256 {digest}.",
     ]
@@ -54,13 +54,23 @@ def test_a_receipt_says_in_sentences_what_is_proven_and_by_whom(delivery: Delive
     assert (
         f"Entry 306 attests its provenance, signed with the attestation key {SeededKey('attestation').key_id}." in said
     )
-    assert "grace approved it as reviewer under the policy four-eyes/v1 at 2026-11-22T00:00:00Z: this file," in said
+    assert (
+        "https://grace.example/builder made it in the run task-1, from 2026-11-22T00:00:00Z to 2026-11-22T00:00:00Z; "
+        "it rests on prompt " in said
+    )
+    assert "Its tests ended as WARNED: 2 passed, 1 warned and 0 failed; it rests on specification " in said
+    assert said.count("warned: a0: double(-1) == -3.\n") == 1
+    assert (
+        "A machine wrote it: the generator openai:small (the model small) under the strategy side-by-side@1; "
+        "prompts by SHA-256: system " in said
+    )
+    assert "grace approved it as reviewer under the policy four-eyes@1 at 2026-11-22T00:00:00Z: this file," in said
     assert "Entry 0 states grace.notary-key-published.v1 about task task-1 by crypto-signer" in said
     assert (
         "Entry 3 states grace.task-submitted.v1 about task task-1 by ada through gateway at 2026-11-22T00:00:00Z, "
         "signed by the key of operation submit." in said
     )
-    assert [proven.index for proven in findings.attestations] == [306, 307]
+    assert [proven.index for proven in findings.attestations] == [306, 307, 308, 309]
 
 
 def test_a_receipt_is_read_back_as_it_was_written_also_when_indented(delivery: Delivery) -> None:
@@ -130,8 +140,8 @@ def test_entries_out_of_order_or_twice_are_rejected(delivery: Delivery) -> None:
 
 def test_attestations_must_be_those_of_the_ledger(delivery: Delivery) -> None:
     one = replace(delivery.receipt, attestations=delivery.receipt.attestations[:1])
-    rejected(delivery, "not those of its ledger entries", one.encode())
-    without = replace(delivery.receipt, attestations=(), entries=delivery.receipt.entries[:-2])
+    rejected(delivery, "not those of the ledger entries", one.encode())
+    without = replace(delivery.receipt, attestations=(), entries=delivery.receipt.entries[:-4])
     rejected(delivery, "attests nothing", without.encode())
 
 
@@ -143,12 +153,12 @@ def test_an_attestation_of_another_artifact_proves_nothing_of_this_one(delivery:
 def test_a_payload_must_be_the_one_that_its_statement_names(delivery: Delivery) -> None:
     rejected(
         delivery,
-        "payload shown with entry 3 is not",
+        "entry 3: the payload shown with it is not",
         edited(delivery, lambda value: value["entries"][3].update(payload=b64encode(b"[]").decode())),
     )
     rejected(
         delivery,
-        "payload shown with entry 306 is not",
+        "entry 306: the payload shown with it is not",
         edited(delivery, lambda value: value["entries"][6].update(payload=b64encode(b"[]").decode())),
     )
 
@@ -164,7 +174,7 @@ def test_a_review_rests_on_the_approval_shown_with_it(delivery: Delivery) -> Non
 def review_of(content: bytes, **changes: str) -> Review:
     digest = sha256(content).hexdigest()
     said = {"artifact": digest, "report": digest, "decision": digest, **changes}
-    return Review("grace", "reviewer", "four-eyes/v1", event_id="approval-1", time=TIME, **said)
+    return Review("grace", "reviewer", "four-eyes@1", event_id="approval-1", time=TIME, **said)
 
 
 @pytest.mark.parametrize(

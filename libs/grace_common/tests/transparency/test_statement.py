@@ -134,7 +134,7 @@ def test_provenance_is_said_as_slsa_says_it() -> None:
 
 
 def test_a_review_is_read_back_from_its_predicate() -> None:
-    review = Review("grace", "reviewer", "p/v1", "ab" * 32, "cd" * 32, "ef" * 32, "e-1", "2026-11-22T00:00:00Z")
+    review = Review("grace", "reviewer", "p@1", "ab" * 32, "cd" * 32, "ef" * 32, "e-1", "2026-11-22T00:00:00Z")
     assert Review.read(review.of(Subject("double.py", "ab" * 32)).predicate) == review
 
 

@@ -19,7 +19,7 @@ class AnthropicModel:
         self, *, base_url: str | None, api_key: str, model: str, timeout_s: float, max_tokens: int | None = None
     ) -> None:
         self.name = f"anthropic:{model}"
-        self._model = model
+        self.model = model
         self._max_tokens = max_tokens or _MOST_TOKENS
         if base_url is not None:
             require_url(base_url, _URL)
@@ -28,7 +28,7 @@ class AnthropicModel:
     async def complete(self, system: str, message: str, temperature: float) -> str:
         try:
             answer: object = await self._client.messages.create(
-                model=self._model,
+                model=self.model,
                 max_tokens=self._max_tokens,
                 system=system,
                 messages=[{"role": "user", "content": message}],

@@ -22,6 +22,11 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def model(self) -> str:
+        """The model's own name, as its server knows it."""
+        ...
+
     async def complete(self, system: str, message: str, temperature: float) -> str:
         """Return the answer's text; Unready, saying what to check, when the server gives none."""
         ...
@@ -43,7 +48,9 @@ class ModelGenerator:
 
     async def generate(self, brief: Brief, wanted: int) -> AsyncGenerator[Draft, None]:
         """Yield drafts as answers arrive; Unready when the server answers none of the requests."""
-        asked: list[asyncio.Task[str]] = [asyncio.create_task(self._attempt(brief)) for _ in range(wanted)]
+        message = prompt.user_message(brief)
+        told = prompt.digests(message)
+        asked: list[asyncio.Task[str]] = [asyncio.create_task(self._attempt(message)) for _ in range(wanted)]
         failure: Unready | None = None
         answered = False
         try:
@@ -55,7 +62,7 @@ class ModelGenerator:
                     continue
                 answered = True
                 if code:
-                    yield Draft(code=code, generator=self.name, cost=float(rank))
+                    yield Draft(code, self.name, float(rank), self._model.model, told)
         finally:
             for task in asked:
                 task.cancel()
@@ -70,8 +77,8 @@ class ModelGenerator:
         return prompt.asserts_in(answer, brief.specification.entry_point)
 
     @operation("codegen.attempt", outside=True)
-    async def _attempt(self, brief: Brief) -> str:
-        return await self._complete(prompt.user_message(brief), self._temperature)
+    async def _attempt(self, message: str) -> str:
+        return await self._complete(message, self._temperature)
 
     async def _complete(self, message: str, temperature: float) -> str:
         running = current_operation()

@@ -22,7 +22,7 @@ class OpenAIModel:
         self, *, base_url: str, api_key: str | None, model: str, timeout_s: float, max_tokens: int | None = None
     ) -> None:
         self.name = f"openai:{model}"
-        self._model = model
+        self.model = model
         self._max_tokens = max_tokens
         require_url(base_url, _URL)
         # The client insists on a key; servers on one's own machine mostly do not.
@@ -31,7 +31,7 @@ class OpenAIModel:
     async def complete(self, system: str, message: str, temperature: float) -> str:
         try:
             answer: object = await self._client.chat.completions.create(
-                model=self._model,
+                model=self.model,
                 temperature=temperature,
                 max_tokens=self._max_tokens if self._max_tokens is not None else omit,
                 messages=[{"role": "system", "content": system}, {"role": "user", "content": message}],

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid5
 
+from grace_common.contract.events.candidate import Authorship, Prompt, Strategy
+
 from grace_code_gen.domain.specification import Specification
 
 MAX_CODE: Final = 16_000  # characters that a candidate's event takes
 MAX_CODE_BYTES: Final = 32 * 1024  # of them as JSON: what an envelope holds beside everything else
+
+# All generators side by side, models once more with what failed. Whoever changes what is asked raises the version.
+STRATEGY: Final = Strategy(name="side-by-side", version=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,18 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One candidate's code before it is examined; `cost` is the generator's own ranking, lower is simpler."""
+    """One candidate's code before it is examined.
+
+    cost     the generator's own ranking, lower is simpler
+    model    the language model that wrote it, None where the generator names none
+    prompts  what the model was told, in order
+    """
 
     code: str
     generator: str
     cost: float
+    model: str | None = None
+    prompts: tuple[Prompt, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -50,6 +62,10 @@ class Draft:
         if len(self.code) > MAX_CODE:
             return False
         return len(json.dumps(self.code, ensure_ascii=False).encode()) <= MAX_CODE_BYTES
+
+    @property
+    def authorship(self) -> Authorship:
+        return Authorship(strategy=STRATEGY, model=self.model, prompts=self.prompts)
 
     def candidate_id(self, round_id: UUID) -> UUID:
         """Return an id that a repeated round repeats for the same code."""

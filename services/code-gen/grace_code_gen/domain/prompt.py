@@ -1,6 +1,9 @@
 """The words for a model: the task, the guidance, the evidence; and what to take from its answer."""
 
+import hashlib
 import re
+
+from grace_common.contract.events.candidate import Prompt
 
 from grace_code_gen.domain.draft import Brief
 from grace_code_gen.domain.specification import Specification
@@ -33,6 +36,14 @@ def user_message(brief: Brief) -> str:
             + "\n".join(f"- {one}" for one in brief.evidence)
         )
     return "\n\n".join(parts)
+
+
+def digests(message: str) -> tuple[Prompt, ...]:
+    """Return what stands for the words of one request: SHA-256 of each message's UTF-8 bytes, in order."""
+    return (
+        Prompt(role="system", sha256=hashlib.sha256(SYSTEM.encode()).hexdigest()),
+        Prompt(role="user", sha256=hashlib.sha256(message.encode()).hexdigest()),
+    )
 
 
 def tests_message(brief: Brief) -> str:

@@ -3,12 +3,15 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import pytest
 from grace_code_gen.adapters.model_generator import ModelGenerator
 from grace_code_gen.domain.draft import Brief
+from grace_code_gen.domain.prompt import SYSTEM
 from grace_code_gen.domain.specification import Specification
 from grace_common.contract.errors import Unready
+from grace_common.contract.events.candidate import Strategy
 
 DOUBLE = Brief(Specification("Double a number", "double"))
 CODE = "def double(n):\n    return 2 * n\n"
@@ -20,6 +23,7 @@ class Answers:
 
     answers: list[str | Exception | None]
     name: str = "openai:fake"
+    model: str = "fake"
     asked: list[tuple[str, float]] = field(default_factory=list)
     now: int = 0
     most: int = 0
@@ -47,6 +51,19 @@ async def test_answers_with_code_become_drafts_and_a_few_requests_run_at_a_time(
     assert [draft.code for draft in drafts] == [CODE] * 9
     assert model.most == 4
     assert {temperature for _, temperature in model.asked} == {0.7}
+
+
+async def test_a_draft_says_which_model_wrote_it_and_by_digest_what_it_was_told() -> None:
+    model = Answers([CODE])
+
+    [draft] = [draft async for draft in ModelGenerator(model, temperature=0.7).generate(DOUBLE, 1)]
+
+    authorship = draft.authorship
+    assert (authorship.model, authorship.strategy) == ("fake", Strategy(name="side-by-side", version=1))
+    told = [SYSTEM, model.asked[0][0]]
+    assert [prompt.sha256 for prompt in authorship.prompts] == [sha256(text.encode()).hexdigest() for text in told]
+    assert [prompt.role for prompt in authorship.prompts] == ["system", "user"]
+    assert "Double" not in authorship.model_dump_json()
 
 
 async def test_some_failures_are_outweighed_by_answers() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from grace_common.transparency.attestation import PROVENANCE, REVIEW, Attestation, Review
+from grace_common.transparency.attestation import Attestation, Provenance, Review, read_predicate
 from grace_common.transparency.statement import read_leaf
 
 from grace_gateway.domain.log_proof import PublishedLog
@@ -67,11 +67,11 @@ def attested(log: PublishedLog, indices: Iterable[int], artifact_sha256: str) ->
             continue
         name = names[0]
         places.append(index)
-        if attestation.predicate_type == PROVENANCE:
-            has_provenance = True
-        elif attestation.predicate_type == REVIEW:
-            review = Review.read(attestation.predicate)
-            approvals[review.reviewer] = UUID(review.event_id)
+        said = read_predicate(attestation)
+        if isinstance(said, Provenance):
+            has_provenance = True  # the notary states what else it attests of a delivery before it
+        elif isinstance(said, Review):
+            approvals[said.reviewer] = UUID(said.event_id)
     return Attested(name, tuple(places), has_provenance, approvals)
 
 

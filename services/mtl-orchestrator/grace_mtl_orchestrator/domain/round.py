@@ -4,20 +4,29 @@ Candidates and the decision come over different topics, so their order means not
 and is settled once the matrix, the decision, and every candidate's code and report are there.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
 from grace_common.contract.approval import artifact_sha256, decision_sha256, report_sha256
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Contract, Sha256, Share
-from grace_common.contract.events.candidate import CandidateEvaluated, CandidateGenerated, CandidatesGenerated
+from grace_common.contract.events.candidate import (
+    Authorship,
+    CandidateEvaluated,
+    CandidateGenerated,
+    CandidatesGenerated,
+    Probe,
+)
 from grace_common.contract.events.decision import DecisionReached
 from grace_common.contract.events.round import TaskState
 
 RoundFact = CandidateGenerated | CandidateEvaluated | CandidatesGenerated | DecisionReached
 
 _SHOWN_FAILURES: Final = 3
+_PASSES: Final = 0  # the output class of a generated test that passes; what it expects, nobody vouches for
+_MOST_NAMES: Final = 8 * 1024  # characters of JSON: beside the code, what a delivery's envelope holds of names
 
 
 class Evaluation(Contract):
@@ -37,6 +46,7 @@ class Contender(Contract):
     generator: str
     code_sha256: Sha256
     code: str | None = None
+    authorship: Authorship | None = None
     evaluations: tuple[Evaluation, ...] = ()
 
     def evaluation(self, report_sha256: Sha256) -> Evaluation | None:
@@ -49,6 +59,7 @@ class Standing(Contract):
     """How a candidate stands against what the requester gave: examples and tests whose right answer is known.
 
     failures  the first few of the `failed`, in words
+    missed    of the matrix's `names`, the places of those that the candidate did not pass, in order
     """
 
     candidate_id: UUID
@@ -56,18 +67,27 @@ class Standing(Contract):
     passed: int
     failed: int
     failures: tuple[str, ...]
+    missed: tuple[int, ...] = ()
 
 
 class Matrix(Contract):
-    """What the round keeps of the execution matrix."""
+    """What the round keeps of the execution matrix.
+
+    names  of the probes whose right answer somebody stated; the first `given` are the requester's examples and tests
+    """
 
     entry_point: str
     standings: tuple[Standing, ...]
     notes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    given: int = 0
 
 
 class Winner(Contract):
-    """The chosen candidate with all that an approval binds."""
+    """The chosen candidate with all that an approval binds.
+
+    passed, warned, failed  the names of all probes with a known answer, as `ProbeOutcomes` has them
+    """
 
     candidate_id: UUID
     generator: str
@@ -79,6 +99,10 @@ class Winner(Contract):
     given_passed: int
     given_failed: int
     failures: tuple[str, ...]
+    passed: tuple[str, ...]
+    warned: tuple[str, ...]
+    failed: tuple[str, ...]
+    authorship: Authorship | None
 
 
 class Round(Contract):
@@ -123,6 +147,7 @@ class Round(Contract):
         evaluation = contender.evaluation(standing.report_sha256)
         if evaluation is None:
             return None
+        names = list(enumerate(self.matrix.names))
         return Winner(
             candidate_id=contender.candidate_id,
             generator=contender.generator,
@@ -134,6 +159,10 @@ class Round(Contract):
             given_passed=standing.passed,
             given_failed=standing.failed,
             failures=standing.failures,
+            passed=tuple(name for place, name in names if place not in standing.missed),
+            warned=tuple(name for place, name in names if place in standing.missed and place >= self.matrix.given),
+            failed=tuple(name for place, name in names if place in standing.missed and place < self.matrix.given),
+            authorship=contender.authorship,
         )
 
     def failures(self) -> tuple[str, ...]:
@@ -151,7 +180,9 @@ class Round(Contract):
                 if artifact_sha256(fact.code) != fact.code_sha256:
                     raise Refused(f"candidate {fact.candidate_id}: code_sha256 is not the digest of the code")
                 known = self._contender(fact.candidate_id) or _contender(fact)
-                return self._with(known.model_copy(update={"code": known.code or fact.code}))
+                if known.code is not None:
+                    return self
+                return self._with(known.model_copy(update={"code": fact.code, "authorship": fact.authorship}))
             case CandidateEvaluated():
                 if report_sha256(fact.report) != fact.report_sha256:
                     raise Refused(f"candidate {fact.candidate_id}: report_sha256 is not the digest of the report")
@@ -192,6 +223,8 @@ def _matrix(fact: CandidatesGenerated) -> Matrix:
         for index, probe in enumerate(fact.probes)
         if probe.kind in ("example", "test") and probe.expected is not None
     ]
+    asserted = [(index, probe) for index, probe in enumerate(fact.probes) if probe.kind == "generated-test"]
+    stated = [*given, *asserted]
     standings = []
     for row in fact.rows:
         if len(row.outputs) != len(fact.probes):
@@ -206,6 +239,23 @@ def _matrix(fact: CandidatesGenerated) -> Matrix:
                 passed=len(given) - len(failures),
                 failed=len(failures),
                 failures=failures[:_SHOWN_FAILURES],
+                missed=tuple(
+                    place
+                    for place, (index, probe) in enumerate(stated)
+                    if row.outputs[index] != (probe.expected or _PASSES)
+                ),
             )
         )
-    return Matrix(entry_point=fact.entry_point, standings=tuple(standings), notes=fact.notes)
+    return Matrix(
+        entry_point=fact.entry_point,
+        standings=tuple(standings),
+        notes=fact.notes,
+        names=_names([probe for _, probe in stated]),
+        given=len(given),
+    )
+
+
+def _names(probes: Sequence[Probe]) -> tuple[str, ...]:
+    """Return a name for each probe: its id and what it asks; the ids alone where all that would be too long."""
+    told = tuple(f"{probe.id}: {probe.label}" for probe in probes)
+    return told if len(json.dumps(told)) <= _MOST_NAMES else tuple(probe.id for probe in probes)

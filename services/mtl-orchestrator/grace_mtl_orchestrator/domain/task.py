@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from grace_common.contract.approval import approval_digest
+from grace_common.contract.approval import approval_digest, report_sha256
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Contract, Event, Sha256
 from grace_common.contract.events.candidate import (
@@ -31,6 +31,7 @@ from grace_common.contract.events.round import (
     ApprovalRequested,
     OutcomeLearned,
     Policy,
+    ProbeOutcomes,
     RequestIgnored,
     RoundOpened,
     TaskCancelled,
@@ -391,6 +392,13 @@ def _complete(task: Task, round_: Round, decision: DecisionReached, winner: Winn
         approved_by=task.approved_by,
         policy=policy_,
         submitted_at=task.submitted_at,
+        outcomes=ProbeOutcomes(
+            specification_sha256=report_sha256(task.specification.model_dump(mode="json")),
+            passed=winner.passed,
+            warned=winner.warned,
+            failed=winner.failed,
+        ),
+        authorship=winner.authorship,
     )
     learned = _outcome(
         task, "completed", lesson.of_success(task.specification, round_.number, winner, decision, task.guidance), at

@@ -43,6 +43,37 @@ class Row(Contract):
     outputs: tuple[int, ...]
 
 
+class Prompt(Contract):
+    """One message that a model was given, by SHA-256 of its UTF-8 bytes: never the message itself."""
+
+    role: Literal["system", "user"]
+    sha256: Sha256
+
+
+class Strategy(Contract):
+    """A way of generating candidates; it keeps its version for as long as it asks and tells the same."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    version: Annotated[int, Field(ge=1)]
+
+
+class Authorship(Contract):
+    """How a candidate's code came to be written.
+
+    model     the language model, None where the generator names none
+    prompts   what the model was told, in order
+    """
+
+    strategy: Strategy
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    prompts: Annotated[tuple[Prompt, ...], Field(max_length=16)] = ()
+
+    @classmethod
+    def example(cls) -> Self:
+        prompts = (Prompt(role="system", sha256="04" * 32), Prompt(role="user", sha256="05" * 32))
+        return cls(strategy=Strategy(name="side-by-side", version=1), model="qwen3", prompts=prompts)
+
+
 class _CandidateEvent(Event):
     TOPIC: ClassVar = topics.CANDIDATE
 
@@ -86,6 +117,7 @@ class CandidateGenerated(_CandidateEvent):
     generator: str
     code: Annotated[str, Field(max_length=16_000)]
     code_sha256: Sha256
+    authorship: Authorship | None = None
 
     @property
     def distinguisher(self) -> str:
@@ -98,9 +130,10 @@ class CandidateGenerated(_CandidateEvent):
             round_id=_ROUND,
             candidate_id=_CANDIDATE,
             ordinal=0,
-            generator="synthesis",
+            generator="openai:qwen3",
             code="def fibonacci(n: int) -> int:\n    return n\n",
             code_sha256="01" * 32,
+            authorship=Authorship.example(),
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from grace_common.contract import topics
 from grace_common.contract.events.base import Contract, Event, Sha256, Share
+from grace_common.contract.events.candidate import Authorship
 from grace_common.contract.events.task import Specification, fibonacci
 
 TaskState = Literal[
@@ -170,8 +171,25 @@ class RequestIgnored(_RoundEvent):
         )
 
 
+class ProbeOutcomes(Contract):
+    """How the delivered candidate answered every probe whose right answer somebody stated, by the probes' names.
+
+    specification_sha256  of the specification that was examined, as compact JSON with sorted keys
+    passed, failed        of the requester's examples and tests, or passed of those that a generator wrote
+    warned                tests that a generator wrote and the candidate did not pass: either may be wrong
+    """
+
+    specification_sha256: Sha256
+    passed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
 class TaskCompleted(_RoundEvent):
-    """The artifact is delivered."""
+    """The artifact is delivered.
+
+    outcomes, authorship  with these the crypto-signer attests its tests and who wrote it
+    """
 
     TYPE: ClassVar = "grace.task-completed.v1"
 
@@ -190,6 +208,8 @@ class TaskCompleted(_RoundEvent):
     approved_by: tuple[str, ...]
     policy: str
     submitted_at: datetime | None = None
+    outcomes: ProbeOutcomes | None = None
+    authorship: Authorship | None = None
 
     @classmethod
     def example(cls) -> Self:
@@ -203,12 +223,16 @@ class TaskCompleted(_RoundEvent):
             artifact_sha256="01" * 32,
             report_sha256="02" * 32,
             decision_sha256="03" * 32,
-            generator="synthesis",
+            generator="openai:qwen3",
             confidence=0.9,
             quality_score=0.95,
             requester="ada",
             approved_by=("grace",),
             policy="approval@1",
+            outcomes=ProbeOutcomes(
+                specification_sha256="06" * 32, passed=("e0: fibonacci(0) == 0",), warned=("a0: fibonacci(-1) == 1",)
+            ),
+            authorship=Authorship.example(),
         )
 
 
