@@ -140,8 +140,7 @@ def _dissent(event: CandidatesGenerated, decision: Decision) -> tuple[Dissent, .
             members=each.members,
             weight=min(1.0, each.weight),
             differs=(
-                f"{labels[each.probe]}: {_does(each.dissenting_outcome)}, where the leading candidate "
-                f"{_does(each.leading_outcome)}"
+                f"{labels[each.probe]}: {_difference(each.dissenting_outcome, each.leading_outcome)}"
                 if each.probe in labels
                 else each.sentence
             ),
@@ -150,8 +149,13 @@ def _dissent(event: CandidatesGenerated, decision: Decision) -> tuple[Dissent, .
     )
 
 
-def _does(outcome: int) -> str:
-    return "raises an error" if outcome == RAISED else f"gives result {outcome}"
+def _difference(dissenting: int, leading: int) -> str:
+    """Say how two outcomes differ. They are numbered classes of equal results: the numbers would mislead a reader."""
+    if dissenting == RAISED:
+        return "raises an error, where the leading candidate gives a result"
+    if leading == RAISED:
+        return "gives a result, where the leading candidate raises an error"
+    return "gives another result than the leading candidate"
 
 
 def _rejections(event: CandidatesGenerated, decision: Decision) -> Sequence[str]:
