@@ -14,7 +14,9 @@ from grace_cli.stack.home import Home
 from grace_cli.stack.provision import service_url
 
 # Settings of the stack itself: they carry admin rights or mean nothing to a service.
-STACK_ONLY: Final = re.compile(r"GRACE_(HOME|CACHE|PLAN|URL|API_KEY|TEST_.*|KAFKA_(?!COMPRESSION).*|DATABASE_(URL|PASSWORD))")
+STACK_ONLY: Final = re.compile(
+    r"GRACE_(HOME|CACHE|PLAN|URL|API_KEY|TEST_.*|KAFKA_(?!COMPRESSION).*|DATABASE_(URL|PASSWORD))"
+)
 SECRET: Final = re.compile(r".*(KEY|PASSWORD|SECRET|TOKEN)(_.*)?")
 
 # The checked-in contracts: beside the CLI in a checkout; elsewhere GRACE_SCHEMAS_DIR says where they are.
