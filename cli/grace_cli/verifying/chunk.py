@@ -63,7 +63,7 @@ def check_files(log: LogFiles, job: Job) -> Checked:
         entries = _read(log, Tile(ENTRIES, index, width), checked.faults)
         stored = _read(log, Tile(0, index, width), checked.faults)
         files += (entries is not None) + (stored is not None)
-        listed = decode_bundle(entries) if entries is not None else None
+        listed = _decoded(Tile(ENTRIES, index, width), entries, checked.faults)
         hashes = merkle.leaf_hashes(listed) if listed is not None else None
         same = hashes is not None and len(hashes) == width and b"".join(hashes) == stored
         if same and width == WIDTH and hashes is not None:
@@ -85,16 +85,21 @@ def _read(log: LogFiles, tile: Tile, faults: list[Fault]) -> bytes | None:
     """Return a file's bytes; None, and a fault, when it is missing or no such file."""
     first = tile.index << HEIGHT
     try:
-        data = read_tile(log, tile)
-        if tile.level == ENTRIES:
-            decode_bundle(data)
+        return read_tile(log, tile)
     except Unready:
         faults.append(Fault(first, f"{tile.path}, with entries {first} to {first + tile.width - 1}, is missing"))
-        return None
     except Malformed as error:
         faults.append(Fault(first, f"{tile.path}: {error}"))
+    return None
+
+
+def _decoded(tile: Tile, data: bytes | None, faults: list[Fault]) -> list[bytes] | None:
+    """Return the entries of a bundle; None, and a fault, when it ends inside one."""
+    try:
+        return decode_bundle(data) if data is not None else None
+    except Malformed as error:
+        faults.append(Fault(tile.index << HEIGHT, f"{tile.path}: {error}"))
         return None
-    return data
 
 
 def _check_partials(log: LogFiles, tile: Tile, data: bytes | None, faults: list[Fault]) -> int:

@@ -112,10 +112,10 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 def decode_bundle(data: bytes) -> list[bytes]:
     """Return the entries of a bundle; raises Malformed when it ends inside an entry."""
     entries: list[bytes] = []
-    at = 0
-    while at < len(data):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        if at + 2 > len(data) or end > len(data):
+    at, size = 0, len(data)
+    while at < size:
+        end = at + 2 + (data[at] << 8 | data[at + 1]) if at + 2 <= size else size + 1
+        if end > size:
             raise Malformed(f"the entry bundle ends inside its entry {len(entries)}")
         entries.append(data[at + 2 : end])
         at = end
