@@ -139,3 +139,10 @@ def test_schemas_are_listed_and_shown(run: Run, gateway: FakeGateway) -> None:
     assert run("schemas", "show", "events/task/a.schema.json").out == '{\n  "type": "object"\n}\n'
     assert run("schemas", "show", "events/task/a.schema.json", "--json").json == {"type": "object"}
     assert run("schemas", "show", "nothing").code == Exit.REFUSED
+
+
+def test_an_operator_asks_for_the_redaction_of_an_entry(run: Run, gateway: FakeGateway) -> None:
+    assert "its content goes when that is sealed" in run("ledger", "redact", "17", "--reason", "a name").out
+    assert gateway.asked[-1] == ("POST", "/api/ledger/entries/17/redaction", "olga", {"reason": "a name"})
+    assert run("ledger", "redact", "17").code == Exit.USAGE
+    assert run("ledger", "redact", "17", "--reason", "a name", "--json").json["reason"] == "a name"

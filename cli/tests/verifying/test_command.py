@@ -1,0 +1,154 @@
+"""`grace ledger verify` as a person or a program calls it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from grace_cli.errors import CliError, Exit
+from grace_cli.main import build_app
+from grace_common.testing.ledger import MemoryLedger, SeededKey
+from grace_common.transparency.strict import encode_base64
+from typer.testing import CliRunner
+
+from .logs import extend, ledger_of, write
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run `grace ledger …` where no stack was ever started."""
+
+    def run(*words: str, environ: dict[str, str] | None = None) -> Result:
+        settings = {"GRACE_HOME": str(tmp_path / ".grace"), "COLUMNS": "200"} | (environ or {})
+        return CliRunner().invoke(build_app(), ["ledger", *words], env=settings)
+
+    return run
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    return ledger_of(600)
+
+
+def failed(result: Result) -> CliError:
+    assert isinstance(result.exception, CliError), result.output
+    return result.exception
+
+
+def test_what_was_verified_is_said_in_sentences(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    folder = write(ledger, tmp_path / "log")
+
+    said = run("verify", str(folder), "--log-key", str(ledger.log.key)).output
+
+    assert "signed a tree of 600 entries" in said
+    assert "Every entry is signed with a key that an earlier one announced for it, up to the CA's." in said
+    assert "signatures were not checked (--tree-only)" in run("verify", str(folder), "--tree-only").output
+
+
+def test_a_verification_is_resumed_and_compared_with_a_kept_checkpoint(
+    run: Run, ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    folder, state, kept = write(ledger, tmp_path / "log"), tmp_path / "state", tmp_path / "kept"
+    kept.write_bytes(ledger.log.files["checkpoint"])
+    assert run("verify", str(folder), "--resume", str(state)).exit_code == Exit.OK
+    extend(ledger, 900)
+    write(ledger, folder)
+
+    again = run("verify", str(folder), "--resume", str(state), "--since", str(kept))
+    described = json.loads(run("verify", str(folder), "--since", str(kept), "--json").output)
+
+    assert "The first 512 entries were verified before" in again.output
+    assert f"It continues the tree of {kept}." in again.output
+    assert (described["signatures"], described["began"], described["continues"]) == (900, 0, [str(kept)])
+
+
+def test_a_rollback_is_found_by_the_checkpoint_and_by_the_state(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    folder, state, kept = write(ledger, tmp_path / "log"), tmp_path / "state", tmp_path / "kept"
+    kept.write_bytes(ledger.log.files["checkpoint"])
+    run("verify", str(folder), "--resume", str(state))
+    older = str(write(ledger_of(300), tmp_path / "older"))
+
+    assert "entries 300 to 599 are gone" in failed(run("verify", older, "--since", str(kept))).message
+    assert "rolled back" in failed(run("verify", older, "--resume", str(state))).message
+
+
+def test_faults_are_named_in_one_message(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    folder = write(ledger, tmp_path / "log")
+    for path in ("tile/entries/001", "tile/0/000"):
+        data = bytearray((folder / path).read_bytes())
+        data[700] ^= 1
+        (folder / path).write_bytes(data)
+
+    message = failed(run("verify", str(folder))).message
+
+    assert "entry 256 is not the one in the tree" in message
+    assert "tile/0/000 is not what its entries hash to" in message
+
+
+def test_the_ca_must_be_one_that_the_checkpoint_names(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    folder, own = write(ledger, tmp_path / "log"), tmp_path / "own"
+    own.write_bytes((folder / "ca").read_bytes())
+    (folder / "ca").unlink()
+
+    lacking = failed(run("verify", str(folder)))
+    assert (lacking.code, "--tree-only" in lacking.advice) == (Exit.USAGE, True)
+    assert run("verify", str(folder), "--ca", str(own)).exit_code == Exit.OK
+    own.write_text(encode_base64(SeededKey("another CA").public_key))
+    assert "not one that the signed checkpoint names" in failed(run("verify", str(folder), "--ca", str(own))).message
+
+
+def test_a_file_that_is_no_checkpoint_of_this_log_is_wrong_usage(
+    run: Run, ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    folder, kept = write(ledger, tmp_path / "log"), tmp_path / "kept"
+    kept.write_text("no checkpoint")
+
+    assert failed(run("verify", str(folder), "--since", str(kept))).code == Exit.USAGE
+    assert failed(run("verify", str(folder), "--database")).code == Exit.USAGE
+
+
+def test_tables_that_nobody_knows_of_are_asked_for(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    nowhere = {"GRACE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/postgres"}
+    key = ("--log-key", str(ledger.log.key))
+
+    assert "name a PostgreSQL in GRACE_DATABASE_URL" in failed(run("verify", "--database", *key)).advice
+    unreachable = failed(run("verify", "--database", *key, environ=nowhere))
+    assert (unreachable.code, "127.0.0.1:1" in unreachable.message) == (Exit.NOT_RUNNING, True)
+    assert "nobody" not in unreachable.message
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The address of a web server for the folder `log`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "log"))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_log_at_an_address_is_verified_by_several_processes(run: Run, tmp_path: Path, address: str) -> None:
+    ledger = ledger_of(256 * 40)
+    folder = write(ledger, tmp_path / "log")
+    assert json.loads(run("verify", address, "--processes", "2", "--json").output)["signatures"] == 256 * 40
+    data = bytearray((folder / "tile/entries/039").read_bytes())
+    data[700] ^= 1
+    (folder / "tile/entries/039").write_bytes(data)
+
+    message = failed(run("verify", address, "--processes", "2")).message
+
+    assert "entry 9984 is not the one in the tree" in message
