@@ -148,6 +148,42 @@ def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson
         print(f"{len(answer['services'])} services have certificates that last; restart those that got new ones.")
 
 
+def rotate(
+    level: Annotated[str, typer.Argument(help="epoch, notary, attestation or kek.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the key of one level; the running signer takes it up by itself, and old records stay verifiable."""
+    known = _Passphrases(passphrases)
+    answer = _ask("rotate", {"level": level, "shares": _shares(share, known), **_current(share, known)})
+    if as_json:
+        print_json(answer)
+    elif level == "epoch":
+        print(f"Epoch {answer['number']} begins at {answer['not_before']}.")
+    elif level == "kek":
+        print(f"The key-encryption key is {answer['kek']} now; {answer['epochs']} seeds and all keys are sealed anew.")
+    else:
+        print(f"The {level} key is {answer['key_id']} now, in version {answer['directory']} of the key directory.")
+
+
+def directory(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
+    """Show the newest public key directory, once the next version is signed where one is due."""
+    known = _Passphrases(passphrases)
+    answer = _ask("directory", {"shares": _shares(share, known), **_current(share, known)})
+    if as_json:
+        print_json(answer)
+        return
+    from grace_cli.tables import print_table
+
+    print(f"version {answer['version']}, signed by the root {answer['root']}, until {answer['expires']}")
+    print_table(
+        ("key id", "purpose", "name", "from", "until"),
+        ((k["key_id"], k["purpose"], k["name"], k["not_before"], k["not_after"]) for k in answer["keys"]),
+        nothing="it lists no key",
+    )
+
+
 def status(as_json: AsJson = False) -> None:
     """Show which keys this Grace has, how old they are, who holds shares of the root."""
     answer = _ask("status", {})

@@ -65,3 +65,9 @@ COMMENT ON TABLE certificate IS 'What grace.identity.v1 states, by key.';
 
 INSERT INTO alembic_version (version_num) VALUES ('crypto_signer_0001') RETURNING alembic_version.version_num;
 
+-- Running upgrade crypto_signer_0001 -> crypto_signer_0002
+
+ALTER TABLE epoch ADD COLUMN operations bigint NOT NULL DEFAULT 0 CHECK (operations >= 0);
+
+UPDATE alembic_version SET version_num='crypto_signer_0002' WHERE alembic_version.version_num = 'crypto_signer_0001';
+

@@ -23,6 +23,8 @@ def register(app: typer.Typer) -> None:
         ceremonies.drill,
         ceremonies.unseal,
         ceremonies.renew,
+        ceremonies.rotate,
+        ceremonies.directory,
     ):
         group.command()(command)
     app.add_typer(group, name="keys")

@@ -8,6 +8,7 @@ import pytest
 from grace_cli.errors import Exit
 from grace_cli.stack.home import Home
 from grace_common.testing.clock import FixedClock
+from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer.adapters import backup_file, key_files
 from grace_crypto_signer.ports import SealedEpoch
 
@@ -119,6 +120,37 @@ def test_passphrases_are_asked_for_and_not_shown(run: Run, state: Path) -> None:
     assert outcome.code == 0, outcome.error
     assert "typed words" not in outcome.out
     assert key_files.kek_by_passphrase(state, b"typed words").id
+
+
+def test_a_key_is_replaced_and_the_directory_says_so(run: Run, home: Home, state: Path, words: Path) -> None:
+    (home.publication / "vkey").write_text(f"{VerifierKey('grace.local/log', bytes(range(32)))}\n")
+    first = run("keys", "directory", "--json").json
+    assert [key["purpose"] for key in first["keys"]] == ["ca", "notary", "attestation", "log"]
+
+    rotated = run("keys", "rotate", "notary")
+    assert "in version 2 of the key directory" in rotated.out
+
+    told = run("keys", "directory").out
+    assert "version 2, signed by the root" in told
+    assert told.count("notary") == 2
+    unknown = run("keys", "rotate", "everything")
+    assert (unknown.code, "no level 'everything'" in str(unknown.error)) == (Exit.REFUSED, True)
+
+
+def test_once_the_root_is_split_only_shares_change_what_the_directory_lists(
+    run: Run, state: Path, words: Path, tmp_path: Path
+) -> None:
+    shares = split(run, tmp_path, words)
+    before = (state / "notary.sealed.json").read_bytes()
+
+    alone = run("keys", "rotate", "notary")
+    assert alone.code == Exit.REFUSED
+    assert "exists as shares alone: bring three of them" in str(alone.error)
+    assert (state / "notary.sealed.json").read_bytes() == before
+
+    done = run("keys", "rotate", "notary", *shares, "--passphrases", str(words), "--json")
+    assert done.json["directory"] == 1
+    assert (state / "notary.sealed.json").read_bytes() != before
 
 
 def test_a_backup_needs_the_database_and_says_so(run: Run, state: Path, words: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 
-from grace_crypto_signer.adapters import backup_file, identity_files, key_files
+from grace_crypto_signer.adapters import backup_file, directory_files, identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
@@ -54,6 +55,12 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
         first = await epochs.ensure_first()
         told = {True: "made", False: "present"}
         print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
+        if vault.root is not None:
+            log = directory_files.log_key(settings.publication_dir)
+            now = SystemClock().now().replace(microsecond=0)
+            directory_files.renew(
+                settings.state_dir, vault, vault.root, log, now, timedelta(days=settings.directory_days)
+            )
         lacking = await _lacking(vault.authority.certificate, database, identities)
         if lacking:
             await _issue(vault, database, lacking)

@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -18,15 +18,18 @@ from grace_common.contract.topics import SERVICES
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.transparency.directory import KeyDirectory
+from grace_common.transparency.statement import key_id
 
 from grace_crypto_signer import commands
 from grace_crypto_signer import drill as drills
-from grace_crypto_signer.adapters import backup_file, key_files, root_files
+from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, write_private
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
+from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 
@@ -130,6 +133,74 @@ async def renew(settings: Settings, request: KeyRequest) -> Answer:
     return {"services": sorted(identities)}
 
 
+async def rotate(settings: Settings, request: KeyRequest) -> Answer:
+    """Replace the key of one level; the running signer takes it up at its next look (GRACE_EPOCHS_EVERY_S)."""
+    match request.level:
+        case "epoch":
+            database = _database(settings)
+            try:
+                made = await PostgresEpochs(database, _kek(settings, request)).rotate(SystemClock().now())
+            finally:
+                await database.close()
+            return {"level": "epoch", "number": made.number, "not_before": made.not_before.isoformat()}
+        case "notary" | "attestation" as purpose:
+            return await _rotate_own(settings, request, purpose)
+        case "kek":
+            return await _rotate_kek(settings, request)
+        case other:
+            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, kek")
+
+
+async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> Answer:
+    kek, now = _kek(settings, request), SystemClock().now().replace(microsecond=0)
+    kept = root_files.load(settings.state_dir, kek)
+    root = request.open_root(root_files.read_public(settings.state_dir), kept)  # before anything is changed
+    made = key_files.make_key(settings.state_dir, kek, purpose, now)
+    directory = _renew_directory(settings, kek, root)
+    return {"level": purpose, "key_id": made.key_id, "directory": directory.version if directory else None}
+
+
+async def _rotate_kek(settings: Settings, request: KeyRequest) -> Answer:
+    """Change the key-encryption key: first the key, then every seed, then every file; begun again it goes on."""
+    kek = _kek(settings, request)
+    if not kek.older:
+        chosen = request.new_passphrase or request.passphrase
+        new = chosen.get_secret_value().encode() if chosen else key_files.read_passphrase(settings.passphrase_file)
+        kek = key_files.begin_kek(settings.state_dir, kek, new)
+    database = _database(settings)
+    try:
+        seeds = await PostgresEpochs(database, kek).reseal()
+    finally:
+        await database.close()
+    finished = key_files.finish_kek(settings.state_dir, kek)
+    return {"level": "kek", "kek": finished.id, "epochs": seeds}
+
+
+async def directory(settings: Settings, request: KeyRequest) -> Answer:
+    """Sign the next version of the public key directory where one is due, and return the newest."""
+    kek = _kek(settings, request)
+    root = root_files.load(settings.state_dir, kek)
+    if request.shares:
+        root = root_files.read_public(settings.state_dir).combine(request.held)
+    _renew_directory(settings, kek, root)
+    newest = directory_files.newest(settings.state_dir)
+    assert newest is not None  # it was signed now, or there was one
+    return {
+        "version": newest.version,
+        "expires": newest.expires,
+        "root": key_id(newest.root),
+        "keys": [key.as_object() for key in newest.keys],
+    }
+
+
+def _renew_directory(settings: Settings, kek: KeyEncryptionKey, root: Root | None) -> KeyDirectory | None:
+    folder = settings.state_dir
+    vault = key_files.open_vault(folder, kek, settings.trust_domain)
+    log = directory_files.log_key(settings.publication_dir)
+    life = timedelta(days=settings.directory_days)
+    return directory_files.renew(folder, vault, root, log, SystemClock().now().replace(microsecond=0), life)
+
+
 async def status(settings: Settings, request: KeyRequest) -> Answer:
     """Say which keys there are and how old, without opening any."""
     public = root_files.read_public(settings.state_dir)
@@ -157,6 +228,8 @@ VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] 
     "restore": restore,
     "drill": drill,
     "renew": renew,
+    "rotate": rotate,
+    "directory": directory,
     "status": status,
 }
 

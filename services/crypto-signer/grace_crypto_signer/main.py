@@ -1,6 +1,7 @@
 """Composition root: which adapter fills which port."""
 
 import asyncio
+from functools import partial
 
 from grace_common.contract.topics import TOPICS
 from grace_common.runtime import telemetry
@@ -14,8 +15,9 @@ from grace_common.runtime.stream import RecordStream
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
+from grace_crypto_signer.adapters.keystore import FileKeys
 from grace_crypto_signer.adapters.producer import KafkaProducer
-from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, LiveKek
 from grace_crypto_signer.handlers.certifying import Restating, router
 from grace_crypto_signer.handlers.notarizing import Notarizing
 from grace_crypto_signer.ports import Ports
@@ -32,22 +34,26 @@ def build(settings: Settings | None = None) -> Service:
     return compose(settings, key_files.open_kek(settings.state_dir, settings.passphrase_file))
 
 
-def compose(settings: Settings, kek: KeyEncryptionKey) -> Service:
+def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     """Return the crypto-signer with the keys that this one opens."""
+    reopen = None if settings.sealed else partial(key_files.open_kek, settings.state_dir, settings.passphrase_file)
+    kek = LiveKek(opened, reopen)
     vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
     workload = Workload.load(settings.identity_dir)
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     certificates = PostgresCertificates(database)
-    # Two producers: the notary's batches need not wait for certificates, nor fail with them.
-    notary_producer, identity_producer = (SealedProducer(settings, workload.sealer()) for _ in range(2))
+    # Two producers: the notary's batches need not wait for what is rare, nor fail with it.
+    notary_producer, rare_producer = (SealedProducer(settings, workload.sealer()) for _ in range(2))
     notarizing = Notarizing(
-        PostgresEpochs(database, vault.kek),
-        vault.own,
+        PostgresEpochs(database, kek),
+        FileKeys(settings, kek),
         KafkaProducer(notary_producer),
-        epochs_every_s=settings.epochs_every_s,
+        clock,
+        settings.policy,
+        keys_every_s=settings.epochs_every_s,
     )
-    restating = Restating(certificates, KafkaProducer(identity_producer), clock, every_s=settings.restate_every_s)
+    restating = Restating(certificates, KafkaProducer(rare_producer), clock, every_s=settings.restate_every_s)
     notarized = tuple(topic for topic in TOPICS if topic.notarized)
     return Service(
         settings,
@@ -55,7 +61,7 @@ def compose(settings: Settings, kek: KeyEncryptionKey) -> Service:
         ports=Ports(vault.authority, certificates, clock, key_id(workload.key.public_key())),
         routers=[router],
         streams=[RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch)],
-        background=[notarizing.follow_epochs, restating.run, lambda: _held(notary_producer, identity_producer)],
+        background=[notarizing.follow_keys, restating.run, lambda: _held(notary_producer, rare_producer)],
         package="grace_crypto_signer",
     )
 

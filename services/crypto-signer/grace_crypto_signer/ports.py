@@ -9,7 +9,8 @@ from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.clock import Clock
 
 from grace_crypto_signer.domain.certificate import Authority
-from grace_crypto_signer.domain.keyring import Keyring
+from grace_crypto_signer.domain.keyring import Epoch, Keyring
+from grace_crypto_signer.domain.notary import OwnKeys
 
 
 class Kek(Protocol):
@@ -50,10 +51,10 @@ class SealedEpoch:
 
 @dataclass(frozen=True, slots=True)
 class EpochUse:
-    """How far the newest epoch is used: from when on, and by how many operations."""
+    """How far the newest epoch is used: since when (its beginning, or its making where that was later), how often."""
 
     number: int
-    not_before: datetime
+    since: datetime
     operations: int
 
 
@@ -78,6 +79,30 @@ class Epochs(Protocol):
 
     async def load(self) -> Keyring:
         """Return every epoch; raises Refused when there is none, or one cannot be opened."""
+        ...
+
+    async def use(self, operations: int) -> EpochUse:
+        """Add to the count of operations that have keys of the newest epoch; return how far it is used."""
+        ...
+
+    async def rotate(self, now: datetime) -> Epoch:
+        """Make the next epoch, from which events are signed in two minutes; return it."""
+        ...
+
+
+class Keys(Protocol):
+    """The signer's own keys, as they are now: commands change them while it runs."""
+
+    def own(self) -> OwnKeys:
+        """Return the keys to sign with; raises Refused when they do not open."""
+        ...
+
+    def renew(self, now: datetime) -> None:
+        """Replace what policy says is too old, and state in the directory what changed, where the root is at hand."""
+        ...
+
+    def directories(self) -> Sequence[bytes]:
+        """Return every version of the public key directory, signed, the first one first."""
         ...
 
 

@@ -1,9 +1,12 @@
 """Environment → settings."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from grace_common.runtime.settings import Settings as RuntimeSettings
 from pydantic import Field
+
+from grace_crypto_signer.domain.keyring import RotationPolicy
 
 
 class Settings(RuntimeSettings):
@@ -11,7 +14,12 @@ class Settings(RuntimeSettings):
 
     kek_passphrase_file  opens the key-encryption key; None: `kek-passphrase` in the state folder, made by `init`
     sealed               start without any key, and wait for `grace keys unseal`
-    epochs_every_s       seconds between two looks for a new epoch seed; `rotate` announces one longer before
+    epochs_every_s       seconds between two looks for new keys and whether one is due; `rotate` announces an epoch
+                         seed longer before
+    epoch_days           age at which the next epoch seed is made
+    epoch_operations     operations after which it is made even before
+    own_key_days         age at which the notary's and the attestation's key are replaced, while the root is kept here
+    directory_days       life of a version of the public key directory; the next comes with a third of it left
     restate_every_s      seconds between two statements of all certificates that hold, for a broker that lost them
     batch                records notarised together, at the most
     """
@@ -20,8 +28,20 @@ class Settings(RuntimeSettings):
     kek_passphrase_file: Path | None = None
     sealed: bool = False
     epochs_every_s: float = Field(default=20.0, gt=0)
+    epoch_days: float = Field(default=1.0, gt=0)
+    epoch_operations: int = Field(default=1_000_000, ge=1)
+    own_key_days: float = Field(default=90.0, gt=0)
+    directory_days: float = Field(default=365.0, gt=0)
     restate_every_s: float = Field(default=60.0, gt=0)
     batch: int = Field(default=500, ge=1, le=5_000)
+
+    @property
+    def policy(self) -> RotationPolicy:
+        return RotationPolicy(
+            epoch_age=timedelta(days=self.epoch_days),
+            epoch_operations=self.epoch_operations,
+            own_age=timedelta(days=self.own_key_days),
+        )
 
     @property
     def passphrase_file(self) -> Path:

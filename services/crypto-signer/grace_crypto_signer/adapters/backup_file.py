@@ -18,7 +18,7 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from pydantic import ValidationError
 
-from grace_crypto_signer.adapters import key_files, root_files
+from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.epoch_store import open_epoch
 from grace_crypto_signer.adapters.root_files import PublicRoot
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, octets, parse_sealed, pretty, text, write_private
@@ -101,6 +101,7 @@ def make(
     files = {name: file.read_bytes() for name, file in key_files.sealed_files(folder).items()}
     whole = orjson.loads(files[_KEK_FILE])
     files[_KEK_FILE] = pretty({name: whole[name] for name in _KEK_PUBLIC})
+    files |= {file.name: file.read_bytes() for file in directory_files.files(folder)}
     files["root.json"] = root_files.public_file(folder).read_bytes()
     return Backup(now, files, epochs, certificates, probes(open_epoch(stored, kek) for stored in epochs))
 
@@ -122,6 +123,7 @@ def restore(backup: Backup, root: Root, passphrase: bytes, folder: Path, trust_d
         kek = key_files.kek_by_root(folder, root)
         key_files.write_kek(folder, kek, passphrase)
         key_files.open_vault(folder, kek, trust_domain)
+        directory_files.newest(folder)
         found = probes(open_epoch(stored, kek) for stored in backup.epochs)
         if found != dict(backup.probes):
             raise Refused("the backup's seeds do not make the keys that they made when it was taken")

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
+    func,
     select,
     text,
     update,
@@ -39,6 +40,7 @@ epoch = Table(
     Column("kek_id", Text, nullable=False),
     Column("nonce", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("operations", BigInteger, nullable=False, server_default="0"),
 )
 _SEALED: Final = (epoch.c.number, epoch.c.not_before, epoch.c.kek_id, epoch.c.nonce, epoch.c.sealed)
@@ -82,13 +84,12 @@ class PostgresEpochs:
         """Add to the count of operations that have keys of the newest epoch; return how far it is used."""
         newest = select(epoch.c.number).order_by(epoch.c.number.desc()).limit(1).scalar_subquery()
         counted = update(epoch).where(epoch.c.number == newest).values(operations=epoch.c.operations + operations)
+        since = func.greatest(epoch.c.not_before, epoch.c.created_at)
         async with self._database.transaction() as connection:
-            row = (
-                await connection.execute(counted.returning(epoch.c.number, epoch.c.not_before, epoch.c.operations))
-            ).first()
+            row = (await connection.execute(counted.returning(epoch.c.number, since, epoch.c.operations))).first()
         if row is None:
             raise Refused("there is no epoch: run `python -m grace_crypto_signer init`")
-        return EpochUse(row.number, row.not_before, row.operations)
+        return EpochUse(*row)
 
     async def reseal(self) -> int:
         """Seal every seed that an older key-encryption key sealed under the newest one; return how many there were."""

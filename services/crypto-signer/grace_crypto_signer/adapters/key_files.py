@@ -34,6 +34,7 @@ from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
 from grace_crypto_signer.domain.root import Root
+from grace_crypto_signer.ports import Kek
 
 VERSION: Final = 1
 PURPOSES: Final = ("ca", "notary", "attestation")
@@ -45,14 +46,14 @@ _PASSPHRASE_BYTES: Final = 32
 class Vault:
     """Everything that the state folder holds, opened; `root` is None once it exists as shares alone."""
 
-    kek: KeyEncryptionKey
+    kek: Kek
     authority: Authority
     own: OwnKeys
     root: Root | None
 
 
 def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock) -> bool:
-    """Make what is missing of the passphrase, the KEK, the root, the CA, the notary's and the attestation's key.
+    """Make what is missing of the passphrase, the KEK, the root, the CA the notary's and the attestation's key.
 
     returns  whether anything was made
     raises   Refused when a key is missing that something present depends on
@@ -96,7 +97,7 @@ def load(folder: Path, passphrase_file: Path, trust_domain: str) -> Vault:
     return open_vault(folder, open_kek(folder, passphrase_file), trust_domain)
 
 
-def open_vault(folder: Path, kek: KeyEncryptionKey, trust_domain: str) -> Vault:
+def open_vault(folder: Path, kek: Kek, trust_domain: str) -> Vault:
     """Open every key; Refused says which file is missing or does not open."""
     files = _files(folder)
     ca_key, _ = _open_key(kek, "ca", files["ca"])
@@ -195,7 +196,7 @@ def finish_kek(folder: Path, kek: KeyEncryptionKey) -> KeyEncryptionKey:
     return replace(kek, older=())
 
 
-def make_key(folder: Path, kek: KeyEncryptionKey, purpose: str, now: datetime) -> SigningKey:
+def make_key(folder: Path, kek: Kek, purpose: str, now: datetime) -> SigningKey:
     """Make a key for a purpose, in place of the one there is."""
     key = Ed25519PrivateKey.generate()
     _write_key(folder, kek, purpose, key, now)
@@ -238,7 +239,7 @@ def _old_file(folder: Path) -> Path:
     return folder / "kek.old.sealed.json"
 
 
-def _write_key(folder: Path, kek: KeyEncryptionKey, purpose: str, key: Ed25519PrivateKey, since: datetime) -> None:
+def _write_key(folder: Path, kek: Kek, purpose: str, key: Ed25519PrivateKey, since: datetime) -> None:
     id_ = SigningKey.of(key).key_id
     nonce, sealed = kek.seal(key.private_bytes_raw(), _key_name(purpose, id_))
     stored = {
@@ -253,7 +254,7 @@ def _write_key(folder: Path, kek: KeyEncryptionKey, purpose: str, key: Ed25519Pr
     write_private(_files(folder)[purpose], pretty(stored))
 
 
-def _open_key(kek: KeyEncryptionKey, purpose: str, file: Path) -> tuple[Ed25519PrivateKey, datetime]:
+def _open_key(kek: Kek, purpose: str, file: Path) -> tuple[Ed25519PrivateKey, datetime]:
     stored = parse_sealed(read_file(file), str(file), VERSION)
     try:
         # A file without the member is damaged, and the newest key says so.

@@ -25,6 +25,7 @@ from grace_crypto_signer.adapters.sealing import (
 )
 from grace_crypto_signer.adapters.share_files import HeldShare, SplitRoot, combine_shares
 from grace_crypto_signer.domain.root import ROOT_BYTES, Root
+from grace_crypto_signer.ports import Kek
 
 VERSION: Final = 1
 _HPKE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # RFC 9180, base mode
@@ -95,7 +96,7 @@ def keep(folder: Path, kek: KeyEncryptionKey, root: Root) -> None:
     write_private(sealed_file(folder), pretty(stored))
 
 
-def load(folder: Path, kek: KeyEncryptionKey) -> Root | None:
+def load(folder: Path, kek: Kek) -> Root | None:
     """Return the root while it is kept in the folder, None once it exists as shares alone; raises Refused."""
     file = sealed_file(folder)
     if not file.exists():

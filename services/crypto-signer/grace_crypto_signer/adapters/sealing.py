@@ -4,7 +4,7 @@ import os
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,37 @@ class KeyEncryptionKey:
 
     def _associated(self, what: str) -> bytes:
         return f"{what}|{self.id}".encode()
+
+
+class LiveKek:
+    """The key-encryption key of a process that goes on while the key is changed. Implements `Kek`.
+
+    reopen  gives the key as it is stored now; None where only people can, and then a new key stays unknown
+    """
+
+    def __init__(self, current: KeyEncryptionKey, reopen: Callable[[], KeyEncryptionKey] | None) -> None:
+        self._current = current
+        self._reopen = reopen
+
+    @property
+    def id(self) -> str:
+        return self._current.id
+
+    def seal(self, secret: bytes, what: str) -> tuple[bytes, bytes]:
+        """Seal by the newest key that is known; whoever must not fall behind asks `under` first."""
+        return self._current.seal(secret, what)
+
+    def open(self, nonce: bytes, sealed: bytes, what: str) -> bytes:
+        """Open by the newest key that is known."""
+        return self._current.open(nonce, sealed, what)
+
+    def under(self, id_: str) -> KeyEncryptionKey | None:
+        """Return the key with this id, looked for anew when it is not known yet."""
+        found = self._current.under(id_)
+        if found is None and self._reopen is not None:
+            self._current = self._reopen()
+            found = self._current.under(id_)
+        return found
 
 
 def seal_by_passphrase(secret: bytes, passphrase: bytes, what: bytes, cost: Mapping[str, int]) -> dict[str, Any]:

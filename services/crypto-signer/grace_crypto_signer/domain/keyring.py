@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -73,3 +73,24 @@ class Keyring:
     @property
     def newest(self) -> Epoch:
         return max(self._epochs, key=lambda epoch: epoch.number)
+
+
+@dataclass(frozen=True, slots=True)
+class RotationPolicy:
+    """When a key has done enough.
+
+    epoch_age, epoch_operations  after which the next epoch seed is made, whichever comes first
+    own_age                      after which the notary's and the attestation's key are replaced
+    """
+
+    epoch_age: timedelta
+    epoch_operations: int
+    own_age: timedelta
+
+    def epoch_is_due(self, since: datetime, operations: int, now: datetime) -> bool:
+        """Tell whether the next epoch is due; not while the newest one has yet to begin."""
+        return since <= now and (operations >= self.epoch_operations or now - since >= self.epoch_age)
+
+    def own_is_due(self, made_at: datetime, now: datetime) -> bool:
+        """Tell whether one of the signer's own keys is due."""
+        return now - made_at >= self.own_age

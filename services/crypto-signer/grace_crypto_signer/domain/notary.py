@@ -15,15 +15,25 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import orjson
 from grace_common.contract import topics
 from grace_common.contract.errors import Refused
-from grace_common.contract.events.base import answer_id
+from grace_common.contract.events.base import Event, answer_id
 from grace_common.contract.events.signature import (
     ArtifactAttested,
     EnvelopeNotarized,
+    KeyDirectoryPublished,
     NotaryKeyPublished,
     OperationKeyGenerated,
 )
 from grace_common.transparency.attestation import sign_attestation
-from grace_common.transparency.statement import OperationKey, PublishedKey, Purpose, Statement, sign_statement
+from grace_common.transparency.directory import KeyDirectory, digest_of
+from grace_common.transparency.dsse import DsseEnvelope
+from grace_common.transparency.statement import (
+    OperationKey,
+    PublishedKey,
+    Purpose,
+    Statement,
+    key_id,
+    sign_statement,
+)
 
 from grace_crypto_signer.domain.attestation import attestations_of
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
@@ -71,16 +81,69 @@ class Notary:
 
     def __init__(self, keyring: Keyring, own: OwnKeys, *, remembered: int = REMEMBERED) -> None:
         self.keyring = keyring
-        self._own = own
+        self.own = own
+        self.derived = 0  # operation keys made so far
         self._remembered = remembered
         self._operations: OrderedDict[tuple[UUID, int], SigningKey] = OrderedDict()
 
     def key_entries(self) -> list[bytes]:
         """Return the entries that publish the signer's own keys; they stand before all that these keys signed."""
         return [
-            self._publish(self._own.notary, "notary"),
-            self._publish(self._own.attestation, "attestation"),
+            self._publish(self.own.notary, "notary"),
+            self._publish(self.own.attestation, "attestation"),
         ]
+
+    def directory_entries(self, signed: bytes) -> list[bytes]:
+        """Return the entries of one version of the key directory: its operation's key, and its digest, signed.
+
+        signed  the directory's envelope, exactly as the root signed it
+        raises  Refused when it is no key directory
+        """
+        directory = KeyDirectory.parse(DsseEnvelope.parse(signed).payload)
+        operation = uuid5(NAMESPACE_URL, f"grace-key-directory:{digest_of(signed)}")
+        entry_id = uuid5(operation, KeyDirectoryPublished.TYPE)
+        moment = datetime.fromisoformat(directory.issued)
+        fact = Fact(
+            id=entry_id,
+            type=KeyDirectoryPublished.TYPE,
+            time=directory.issued,
+            correlation="keys",
+            causation=None,
+            operation=operation,
+            actor=topics.CRYPTO_SIGNER,
+            traceparent=None,
+            data={},
+            moment=moment,
+        )
+        epoch = self.keyring.epoch_at(moment)
+        signing = epoch.operation_key(operation)
+        statement = Statement(
+            id=str(entry_id),
+            type=fact.type,
+            service=topics.CRYPTO_SIGNER,
+            actor=topics.CRYPTO_SIGNER,
+            subject_type="key-directory",
+            subject=str(directory.version),
+            topic=None,
+            key=None,
+            time=fact.time,
+            correlation_id=fact.correlation,
+            causation_id=None,
+            operation_id=str(operation),
+            digest=digest_of(signed),
+        )
+        published = _record(
+            KeyDirectoryPublished,
+            entry_id,
+            fact,
+            entry_id=entry_id,
+            leaf=sign_statement(statement, signing.key_id, signing.sign),
+            entry_type=fact.type,
+            actor=topics.CRYPTO_SIGNER,
+            service=topics.CRYPTO_SIGNER,
+            more={"version": directory.version, "root_id": key_id(directory.root), "payload": _text(signed)},
+        )
+        return [self._announce(signing, epoch, fact), published]
 
     def notarize(self, topic: str, key: bytes, value: bytes, service: str) -> list[bytes]:
         """Return the entries of one record: its operation's key at first sight, its statement, its attestations.
@@ -102,13 +165,14 @@ class Notary:
         entries.append(self._state(signing, fact, topic, place, value, service))
         attestations = attestations_of(fact.type, fact.data, cause=fact.causation, time=fact.time)
         for ordinal, attested in attestations.items():
-            own = self._own.attestation
+            own = self.own.attestation
             leaf = sign_attestation(attested, own.key_id, own.sign).encode()
             entries.append(self._attest(leaf, fact, ordinal, attested.subjects[0].sha256))
         return entries
 
     def _remember(self, operation: UUID, epoch: Epoch) -> SigningKey:
         signing = epoch.operation_key(operation)
+        self.derived += 1
         self._operations[operation, epoch.number] = signing
         if len(self._operations) > self._remembered:
             self._operations.popitem(last=False)
@@ -161,7 +225,7 @@ class Notary:
             digest=None,
             announced=OperationKey(signing.public_key, str(fact.operation), epoch.number),
         )
-        own = self._own.notary
+        own = self.own.notary
         return _record(
             OperationKeyGenerated,
             uuid5(fact.id, f"{OperationKeyGenerated.TYPE}#{epoch.number}"),
@@ -194,14 +258,14 @@ class Notary:
         fact = Fact(
             id=entry_id,
             type=NotaryKeyPublished.TYPE,
-            time=self._own.since.isoformat(),
+            time=self.own.since.isoformat(),
             correlation="keys",
             causation=None,
             operation=operation,
             actor=topics.CRYPTO_SIGNER,
             traceparent=None,
             data={},
-            moment=self._own.since,
+            moment=self.own.since,
         )
         statement = Statement(
             id=str(entry_id),
@@ -219,7 +283,7 @@ class Notary:
             digest=None,
             announced=PublishedKey(published.public_key, purpose),
         )
-        own = self._own.authority
+        own = self.own.authority
         return _record(
             NotaryKeyPublished,
             entry_id,
@@ -285,7 +349,7 @@ def _subject(fact: Fact, topic: str, key: str) -> tuple[str, str]:
 
 
 def _record(
-    event: type[EnvelopeNotarized | OperationKeyGenerated | NotaryKeyPublished | ArtifactAttested],
+    event: type[Event],
     id_: UUID,
     fact: Fact,
     *,
@@ -330,7 +394,7 @@ def _record(
 
 _SCHEMAS: Final = {
     event.TYPE: f"urn:grace:schema:{event.schema_name()}"
-    for event in (EnvelopeNotarized, OperationKeyGenerated, NotaryKeyPublished, ArtifactAttested)
+    for event in (EnvelopeNotarized, OperationKeyGenerated, NotaryKeyPublished, KeyDirectoryPublished, ArtifactAttested)
 }
 
 

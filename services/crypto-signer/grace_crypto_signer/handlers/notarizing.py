@@ -6,11 +6,13 @@ from typing import Final
 
 import structlog
 from grace_common.contract.errors import Refused
+from grace_common.runtime.clock import Clock
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.seal import SealedRecord
 
-from grace_crypto_signer.domain.notary import Notary, OwnKeys
-from grace_crypto_signer.ports import Epochs, Producer
+from grace_crypto_signer.domain.keyring import RotationPolicy
+from grace_crypto_signer.domain.notary import Notary
+from grace_crypto_signer.ports import Epochs, Keys, Producer
 
 _AT_A_STRETCH: Final = 50  # records between two turns of everything else in this process (10 ms)
 _log = structlog.get_logger(__name__)
@@ -19,12 +21,25 @@ _log = structlog.get_logger(__name__)
 class Notarizing:
     """Handler of the stream of facts. It keeps nothing that must survive: records read again give the same entries."""
 
-    def __init__(self, epochs: Epochs, own: OwnKeys, producer: Producer, *, epochs_every_s: float) -> None:
+    def __init__(
+        self,
+        epochs: Epochs,
+        keys: Keys,
+        producer: Producer,
+        clock: Clock,
+        policy: RotationPolicy,
+        *,
+        keys_every_s: float,
+    ) -> None:
         self._epochs = epochs
-        self._own = own
+        self._keys = keys
         self._producer = producer
-        self._epochs_every_s = epochs_every_s
+        self._clock = clock
+        self._policy = policy
+        self._keys_every_s = keys_every_s
         self._notary: Notary | None = None
+        self._directories = 0  # versions published so far
+        self._counted = 0  # operation keys told to the store so far
 
     async def start_at(self, topic: str, partition: int) -> int | None:
         """Begin where the group left off."""
@@ -45,28 +60,60 @@ class Notarizing:
         if values:
             await self._producer.sign(values)
 
-    async def follow_epochs(self) -> None:
-        """Every now and then, look for a new epoch seed; runs until cancelled."""
+    async def follow_keys(self) -> None:
+        """Every now and then, replace what is due and take in what was replaced; runs until cancelled."""
         while True:
-            await asyncio.sleep(self._epochs_every_s)
+            await asyncio.sleep(self._keys_every_s)
             try:
-                await self.refresh_epochs()
+                await self.rotate_if_due()
+                await self.refresh()
+                self._keys.renew(self._clock.now())
+            except Refused as error:
+                # Sealed by a key that people have to bring, or by nobody's: what is in memory goes on signing.
+                _log.error("keys_kept", why=str(error))
             except Exception as error:
                 if not is_outage(error):
                     raise
-                _log.warning("epochs_wait", missing=describe_outage(error))
+                _log.warning("keys_wait", missing=describe_outage(error))
 
-    async def refresh_epochs(self) -> None:
-        """Take in epochs that were made since."""
+    async def rotate_if_due(self) -> None:
+        """Make the next epoch when the newest is old or much used."""
+        now, derived = self._clock.now(), self._notary.derived if self._notary is not None else 0
+        use = await self._epochs.use(derived - self._counted)
+        self._counted = derived
+        if self._policy.epoch_is_due(use.since, use.operations, now):
+            made = await self._epochs.rotate(now)
+            _log.info("epoch_made", number=made.number, after_operations=use.operations)
+
+    async def refresh(self) -> None:
+        """Take in epochs, own keys and directories that were made since, by whomever."""
+        notary = self._notary
+        if notary is None:
+            return  # the first record reads everything
         keyring = await self._epochs.load()
-        if self._notary is not None and keyring.newest != self._notary.keyring.newest:
-            self._notary.keyring = keyring
+        if keyring.newest != notary.keyring.newest:
+            notary.keyring = keyring
             _log.info("epoch_added", number=keyring.newest.number, not_before=keyring.newest.not_before.isoformat())
+        own = self._keys.own()
+        if own != notary.own:
+            # Published before it signs anything; what another key announced stays announced.
+            await self._producer.sign(Notary(keyring, own).key_entries())
+            notary.own = own
+            _log.info("own_keys_changed", notary=own.notary.key_id, attestation=own.attestation.key_id)
+        await self._publish_directories(notary)
 
     async def _ready(self) -> Notary:
         """Return the notary; the first time, the signer's own keys are published before anything they sign."""
         if self._notary is None:
-            notary = Notary(await self._epochs.load(), self._own)
+            notary = Notary(await self._epochs.load(), self._keys.own())
             await self._producer.sign(notary.key_entries())
+            await self._publish_directories(notary)
             self._notary = notary
         return self._notary
+
+    async def _publish_directories(self, notary: Notary) -> None:
+        directories = self._keys.directories()
+        entries = [entry for signed in directories[self._directories :] for entry in notary.directory_entries(signed)]
+        if entries:
+            await self._producer.sign(entries)
+        self._directories = len(directories)

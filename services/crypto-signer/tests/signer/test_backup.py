@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,11 +14,11 @@ from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.database import Database
 from grace_common.testing.clock import FixedClock
 from grace_crypto_signer import commands, key_commands
-from grace_crypto_signer.adapters import backup_file, key_files, root_files
+from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
-from grace_crypto_signer.adapters.sealing import pretty
+from grace_crypto_signer.adapters.sealing import LiveKek, pretty
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.drill import drill
@@ -101,6 +103,7 @@ async def test_the_restored_signer_makes_the_same_keys(kept: Kept, database: Dat
     assert answer["epochs"] == 2
     assert await PostgresCertificates(database).every() == [CertificateIssued.example()]
     assert after.root is None
+    assert directory_files.signed_versions(elsewhere.state_dir) == directory_files.signed_versions(kept.folder) != []
     assert all(file.stat().st_mode & 0o077 == 0 for file in elsewhere.state_dir.iterdir())
     await commands.init(elsewhere, {})  # nothing waits any more
 
@@ -252,3 +255,47 @@ async def test_a_lost_database_is_waited_for_and_not_blamed_on_the_backup(tmp_pa
 
     with pytest.raises(Unready, match="the database does not answer"):
         await key_commands.answer(key_commands.backup, settings, KeyRequest(file=tmp_path / "backup.json"))
+
+
+async def test_the_key_encryption_key_changes_while_a_signer_runs(kept: Kept, database: Database) -> None:
+    opened = key_files.open_kek(kept.folder, kept.settings.passphrase_file)
+    reopen = partial(key_files.open_kek, kept.folder, kept.settings.passphrase_file)
+    running = PostgresEpochs(database, LiveKek(opened, reopen))
+    sealed = PostgresEpochs(database, LiveKek(opened, None))
+    before = (await running.load()).epochs
+
+    answer = await key_commands.rotate(kept.settings, KeyRequest(level="kek"))
+
+    assert (answer["epochs"], answer["kek"] != opened.id) == (2, True)
+    assert (await running.load()).epochs == before
+    made = await running.rotate(TIME + timedelta(days=1))
+    fresh = key_files.open_kek(kept.folder, kept.settings.passphrase_file)
+    assert (await PostgresEpochs(database, fresh).load()).newest == made
+    with pytest.raises(Refused, match="this one is"):
+        await sealed.load()
+
+
+async def test_a_change_of_the_key_encryption_key_that_was_cut_short_is_finished(
+    kept: Kept, database: Database
+) -> None:
+    before = key_files.load(kept.folder, kept.settings.passphrase_file, DOMAIN)
+    seeds = (await PostgresEpochs(database, before.kek).load()).epochs
+    passphrase = key_files.read_passphrase(kept.settings.passphrase_file)
+    begun = key_files.begin_kek(kept.folder, key_files.open_kek(kept.folder, kept.settings.passphrase_file), passphrase)
+    with pytest.raises(Refused, match="is being changed: finish that first"):
+        await key_commands.backup(kept.settings, KeyRequest(file=kept.folder.parent / "none.json"))
+
+    answer = await key_commands.rotate(kept.settings, KeyRequest(level="kek"))
+
+    assert answer == {"level": "kek", "kek": begun.id, "epochs": 2}
+    after = key_files.load(kept.folder, kept.settings.passphrase_file, DOMAIN)
+    assert (await PostgresEpochs(database, after.kek).load()).epochs == seeds
+    assert after.own == before.own
+
+
+async def test_an_epoch_is_made_by_command(kept: Kept) -> None:
+    answer = await key_commands.rotate(kept.settings, KeyRequest(level="epoch"))
+
+    assert answer["number"] == 3
+    with pytest.raises(Refused, match="no level None"):
+        await key_commands.rotate(kept.settings, KeyRequest())

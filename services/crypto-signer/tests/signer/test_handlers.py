@@ -1,8 +1,8 @@
 """Handlers with handwritten ports."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -10,17 +10,27 @@ import pytest
 from grace_common.contract import envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
-from grace_common.contract.events.signature import EnvelopeNotarized, NotaryKeyPublished, OperationKeyGenerated
+from grace_common.contract.events.signature import (
+    EnvelopeNotarized,
+    KeyDirectoryPublished,
+    NotaryKeyPublished,
+    OperationKeyGenerated,
+)
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.runtime.operation import Operation
 from grace_common.runtime.router import Work
 from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.testing.clock import FixedClock
+from grace_common.transparency.directory import KeyDirectory, digest_of, sign_directory
+from grace_common.transparency.dsse import verify_envelope
+from grace_common.transparency.statement import OperationKey, PublishedKey, read_leaf
 from grace_crypto_signer.domain.certificate import Authority
-from grace_crypto_signer.domain.keyring import Keyring
+from grace_crypto_signer.domain.keyring import Epoch, Keyring, RotationPolicy, SigningKey
+from grace_crypto_signer.domain.notary import OwnKeys
+from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.handlers.certifying import Restating, certify, revoke
 from grace_crypto_signer.handlers.notarizing import Notarizing
-from grace_crypto_signer.ports import Ports
+from grace_crypto_signer.ports import EpochUse, Ports
 
 from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, private_key
 
@@ -68,6 +78,18 @@ class MemoryEpochs:
     keyring: Keyring = KEYRING
     outages: int = 0
     loads: int = 0
+    since: datetime = TIME
+    operations: int = 0
+
+    async def use(self, operations: int) -> EpochUse:
+        self.operations += operations
+        return EpochUse(self.keyring.newest.number, self.since, self.operations)
+
+    async def rotate(self, now: datetime) -> Epoch:
+        number = self.keyring.newest.number + 1
+        made = Epoch(number, now + timedelta(minutes=2), bytes([number]) * 32)
+        self.keyring, self.since, self.operations = Keyring([*self.keyring.epochs, made]), made.not_before, 0
+        return made
 
     async def load(self) -> Keyring:
         self.loads += 1
@@ -75,6 +97,27 @@ class MemoryEpochs:
             self.outages -= 1
             raise ConnectionError("PostgreSQL does not answer")
         return self.keyring
+
+
+@dataclass
+class MemoryKeys:
+    """Implements `Keys`."""
+
+    current: OwnKeys = OWN
+    signed: list[bytes] = field(default_factory=list)
+    renewed: list[datetime] = field(default_factory=list)
+
+    def own(self) -> OwnKeys:
+        return self.current
+
+    def renew(self, now: datetime) -> None:
+        self.renewed.append(now)
+
+    def directories(self) -> Sequence[bytes]:
+        return self.signed
+
+
+POLICY = RotationPolicy(timedelta(days=1), epoch_operations=100, own_age=timedelta(days=90))
 
 
 def record(stated: Stated) -> SealedRecord:
@@ -85,8 +128,12 @@ def types(values: Sequence[bytes]) -> list[type]:
     return [type(envelope.open(value).event) for value in values]
 
 
-def notarizing(topics: MemoryTopics, epochs: MemoryEpochs | None = None) -> Notarizing:
-    return Notarizing(epochs or MemoryEpochs(), OWN, topics, epochs_every_s=0.001)
+def notarizing(
+    topics: MemoryTopics, epochs: MemoryEpochs | None = None, keys: MemoryKeys | None = None, now: datetime = TIME
+) -> Notarizing:
+    return Notarizing(
+        epochs or MemoryEpochs(), keys or MemoryKeys(), topics, FixedClock(now), POLICY, keys_every_s=0.001
+    )
 
 
 async def test_the_own_keys_come_first_and_then_every_record_in_order() -> None:
@@ -137,10 +184,10 @@ async def test_a_record_that_is_no_envelope_holds_up_nothing() -> None:
 async def test_a_new_epoch_is_taken_in_while_running() -> None:
     topics, epochs = MemoryTopics(), MemoryEpochs(Keyring([FIRST]), outages=0)
     handler = notarizing(topics, epochs)
-    await handler.refresh_epochs()
+    await handler.refresh()
     await handler.handle([record(Stated(TaskSubmitted.example()))])
     epochs.keyring, epochs.outages, seen = KEYRING, 1, epochs.loads
-    following = asyncio.create_task(handler.follow_epochs())
+    following = asyncio.create_task(handler.follow_keys())
     async with asyncio.timeout(10):
         while True:
             if epochs.loads >= seen + 3:
@@ -155,13 +202,127 @@ async def test_a_new_epoch_is_taken_in_while_running() -> None:
     assert key.epoch == 2
 
 
-async def test_an_epoch_that_does_not_open_is_no_outage() -> None:
+async def test_what_does_not_open_any_more_leaves_what_is_in_memory_to_sign_on() -> None:
     class Closed(MemoryEpochs):
-        async def load(self) -> Keyring:
-            raise Refused("the seed does not open")
+        async def use(self, operations: int) -> EpochUse:
+            self.loads += 1
+            raise Refused("sealed under another key")
 
-    with pytest.raises(Refused):
-        await notarizing(MemoryTopics(), Closed()).follow_epochs()
+    topics, epochs = MemoryTopics(), Closed()
+    handler = notarizing(topics, epochs)
+    await handler.handle([record(Stated(TaskSubmitted.example()))])
+    following = asyncio.create_task(handler.follow_keys())
+    await until(lambda: epochs.loads >= 4)
+    following.cancel()
+
+    await handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4()))])
+
+    assert types(topics.signed)[-1] is EnvelopeNotarized
+
+
+async def test_a_bug_ends_the_following() -> None:
+    class Broken(MemoryEpochs):
+        async def use(self, operations: int) -> EpochUse:
+            raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        await notarizing(MemoryTopics(), Broken()).follow_keys()
+
+
+async def test_the_next_epoch_is_made_by_count_and_by_age_under_load_and_every_entry_verifies() -> None:
+    topics, epochs = MemoryTopics(), MemoryEpochs(Keyring([FIRST]))
+    handler = notarizing(topics, epochs, now=TIME + timedelta(hours=1))
+    for round_ in range(6):
+        stated = [
+            Stated(
+                TaskSubmitted.example(), id=uuid4(), operation=uuid4(), time=TIME + timedelta(hours=1, minutes=round_)
+            )
+            for _ in range(60)
+        ]
+        await handler.handle([record(one) for one in stated])
+        await handler.rotate_if_due()
+        await handler.refresh()
+
+    # 120 operations are 100 or more: one epoch by count, none while that one has yet to begin.
+    assert [epoch.number for epoch in epochs.keyring.epochs] == [1, 2]
+    entries = [envelope.open(value).event for value in topics.signed]
+    assert {one.epoch for one in entries if isinstance(one, OperationKeyGenerated)} == {1, 2}
+    assert verified(topics.signed) == 360
+
+    later = notarizing(topics, epochs, now=TIME + timedelta(days=2))
+    await later.rotate_if_due()
+    assert [epoch.number for epoch in epochs.keyring.epochs] == [1, 2, 3]
+
+
+async def test_a_new_notary_key_is_published_before_it_signs_and_old_entries_verify_still() -> None:
+    topics, keys = MemoryTopics(), MemoryKeys()
+    handler = notarizing(topics, keys=keys)
+    await handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4())) for _ in range(5)])
+    keys.current = replace(OWN, notary=SigningKey.of(private_key("next notary")))
+
+    await handler.refresh()
+    await handler.refresh()
+    await handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4())) for _ in range(5)])
+
+    published = [one for one in map(envelope.open, topics.signed) if isinstance(one.event, NotaryKeyPublished)]
+    assert len(published) == 4
+    assert verified(topics.signed) == 10
+
+
+async def test_each_version_of_the_key_directory_becomes_one_entry() -> None:
+    root = Root(bytes(range(32)))
+    first = KeyDirectory(
+        1, "grace.local", TIME.isoformat(), (TIME + timedelta(days=9)).isoformat(), root.signing.public_key, None, ()
+    )
+    signed = sign_directory(first, [(root.signing.key_id, root.signing.sign)])
+    topics, keys = MemoryTopics(), MemoryKeys(signed=[signed])
+    handler = notarizing(topics, keys=keys)
+
+    await handler.handle([record(Stated(TaskSubmitted.example()))])
+    await handler.refresh()
+    second = replace(first, version=2, previous=digest_of(signed))
+    keys.signed.append(sign_directory(second, [(root.signing.key_id, root.signing.sign)]))
+    await handler.refresh()
+
+    stated = [one.event for one in map(envelope.open, topics.signed) if isinstance(one.event, KeyDirectoryPublished)]
+    assert [(one.version, one.payload) for one in stated] == list(enumerate(keys.signed, 1))
+    assert stated[0].root_id == root.signing.key_id
+    _, statement = read_leaf(stated[0].leaf)
+    assert statement is not None
+    assert (statement.digest, statement.subject) == (digest_of(signed), "1")
+    assert verified(topics.signed) == 3
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+
+
+def verified(values: Sequence[bytes]) -> int:
+    """Verify entries in their order as docs/ledger-format.md says; return how many facts there are among them."""
+    authority = {OWN.authority.key_id: OWN.authority.public_key}
+    notaries: dict[str, bytes] = {}
+    operations: dict[str, dict[str, bytes]] = {}
+    facts = 0
+    for value in values:
+        event = envelope.open(value).event
+        assert isinstance(event, EnvelopeNotarized | OperationKeyGenerated | NotaryKeyPublished | KeyDirectoryPublished)
+        signed, statement = read_leaf(event.leaf)
+        assert statement is not None
+        announced = statement.announced
+        if isinstance(announced, PublishedKey):
+            verify_envelope(signed, authority)
+            notaries[announced.key_id] = announced.public_key
+        elif isinstance(announced, OperationKey):
+            verify_envelope(signed, notaries)
+            operations.setdefault(announced.operation_id, {})[announced.key_id] = announced.public_key
+        else:
+            verify_envelope(signed, operations[statement.operation_id])
+            facts += 1
+    return facts
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """Epochs and certificates in a real PostgreSQL."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.database import Database
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
-from grace_crypto_signer.adapters.epoch_store import FIRST_EPOCH, ROTATION_NOTICE, PostgresEpochs
+from grace_crypto_signer.adapters.epoch_store import ROTATION_NOTICE, PostgresEpochs
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 from grace_crypto_signer.ports import EpochUse, SealedEpoch
 from sqlalchemy import text
@@ -77,10 +77,13 @@ async def test_operations_are_counted_for_the_newest_epoch(database: Database) -
     await epochs.ensure_first()
 
     await epochs.use(5)
-    assert await epochs.use(2) == EpochUse(1, FIRST_EPOCH, 7)
+    first = await epochs.use(2)
+    assert (first.number, first.operations) == (1, 7)
+    assert first.since > TIME - timedelta(days=7), "the first epoch covers all time, but is as old as its making"
 
-    await epochs.rotate(TIME)
-    assert await epochs.use(3) == EpochUse(2, TIME + ROTATION_NOTICE, 3)
+    later = datetime.now(UTC) + timedelta(days=1)
+    await epochs.rotate(later)
+    assert await epochs.use(3) == EpochUse(2, later + ROTATION_NOTICE, 3)
 
 
 async def test_seeds_are_sealed_anew_under_the_next_key_and_stay_the_same(database: Database) -> None:

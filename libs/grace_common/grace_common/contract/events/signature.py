@@ -109,6 +109,32 @@ class NotaryKeyPublished(_SignatureEvent):
         )
 
 
+class KeyDirectoryPublished(_SignatureEvent):
+    """A version of the public key directory; `payload` is the DSSE envelope that the root signed, exactly."""
+
+    TYPE: ClassVar = "grace.key-directory-published.v1"
+
+    version: int
+    root_id: str
+    payload: bytes
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(
+            entry_id=_ID,
+            leaf=b"{}",
+            entry_type="grace.key-directory-published.v1",
+            operation_id=_ID,
+            correlation="keys",
+            actor="crypto-signer",
+            service="crypto-signer",
+            time=_TIME,
+            version=1,
+            root_id="3f2a",
+            payload=b"{}",
+        )
+
+
 class ArtifactAttested(_SignatureEvent):
     """The delivered artifact's in-toto statement in a DSSE envelope (`leaf`), signed with the attestation key."""
 

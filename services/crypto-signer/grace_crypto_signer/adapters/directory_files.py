@@ -1,0 +1,125 @@
+"""The versions of the public key directory, as files: `directory-0001.json` and on, each as the root signed it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from grace_common.contract.errors import Refused
+from grace_common.transparency.directory import (
+    DirectoryKey,
+    KeyDirectory,
+    digest_of,
+    follow,
+    open_directory,
+    sign_directory,
+)
+from grace_common.transparency.note import VerifierKey
+
+from grace_crypto_signer.adapters import key_files, root_files
+from grace_crypto_signer.adapters.key_files import Vault
+from grace_crypto_signer.adapters.sealing import write_private
+from grace_crypto_signer.domain.root import Root
+
+VKEY: Final = "vkey"  # as the audit-log publishes it beside the log
+
+
+def signed_versions(folder: Path) -> list[bytes]:
+    """Return every version, the first one first."""
+    return [file.read_bytes() for file in files(folder)]
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files of all versions, the first one first."""
+    return sorted(folder.glob("directory-[0-9]*.json"), key=lambda file: int(file.stem.removeprefix("directory-")))
+
+
+def newest(folder: Path) -> KeyDirectory | None:
+    """Return the newest version, once all of them are verified from the first; raises Refused."""
+    versions = signed_versions(folder)
+    if not versions:
+        return None
+    found = follow(versions[0], root_files.read_public(folder).public_key, versions[1:])
+    if found.version != len(versions):
+        raise Refused(f"{folder} has {len(versions)} versions of the key directory, and the newest is {found.version}")
+    return found
+
+
+def log_key(publication: Path) -> VerifierKey | None:
+    """Return the log's key as it lies beside the log, None before there is a log; raises Refused."""
+    try:
+        return VerifierKey.parse((publication / VKEY).read_text().strip())
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return None
+
+
+def pending(folder: Path, vault: Vault, log: VerifierKey | None, now: datetime, life: timedelta) -> KeyDirectory | None:
+    """Return the version that should come next; None while the newest says everything and lasts.
+
+    life  of a version; the next is due when a third of it is left
+    """
+    known = newest(folder)
+    keys = _listed(folder, vault, log, known.keys if known is not None else (), now)
+    if known is not None and keys == known.keys and datetime.fromisoformat(known.expires) - now > life / 3:
+        return None
+    versions = signed_versions(folder)
+    return KeyDirectory(
+        version=len(versions) + 1,
+        trust_domain=vault.authority.trust_domain,
+        issued=now.isoformat(),
+        expires=(now + life).isoformat(),
+        root=root_files.read_public(folder).public_key,
+        previous=digest_of(versions[-1]) if versions else None,
+        keys=keys,
+    )
+
+
+def sign(folder: Path, directory: KeyDirectory, root: Root) -> None:
+    """Sign a version and keep it; raises Refused when it does not follow the one before."""
+    public = root_files.read_public(folder)
+    data = sign_directory(directory, [(root.signing.key_id, root.signing.sign)])
+    open_directory(data, public.public_key)
+    before = signed_versions(folder)
+    if before:
+        follow(before[-1], public.public_key, [data])
+    write_private(folder / f"directory-{directory.version:04}.json", data)
+
+
+def renew(
+    folder: Path, vault: Vault, root: Root | None, log: VerifierKey | None, now: datetime, life: timedelta
+) -> KeyDirectory | None:
+    """Sign the next version where one is due; return it.
+
+    raises  Refused when one is due and the root is not at hand
+    """
+    due = pending(folder, vault, log, now, life)
+    if due is None:
+        return None
+    if root is None:
+        raise Refused(f"version {due.version} of the key directory is due, and the root exists as shares alone")
+    sign(folder, due, root)
+    return due
+
+
+def _listed(
+    folder: Path, vault: Vault, log: VerifierKey | None, known: Sequence[DirectoryKey], now: datetime
+) -> tuple[DirectoryKey, ...]:
+    own = vault.own
+    in_use = [
+        DirectoryKey("ca", own.authority.public_key, key_files.made_at(folder, "ca").isoformat()),
+        DirectoryKey("notary", own.notary.public_key, key_files.made_at(folder, "notary").isoformat()),
+        DirectoryKey("attestation", own.attestation.public_key, key_files.made_at(folder, "attestation").isoformat()),
+    ]
+    if log is not None:
+        in_use.append(DirectoryKey("log", log.public_key, now.isoformat(), name=log.name))
+    current = {(key.purpose, key.public_key, key.name) for key in in_use}
+    listed = {(key.purpose, key.public_key, key.name) for key in known}
+    kept = [
+        # A log's key stays until people say that it ends: its files may only be out of reach from here.
+        key
+        if key.not_after or key.purpose == "log" or (key.purpose, key.public_key, key.name) in current
+        else replace(key, not_after=now.isoformat())
+        for key in known
+    ]
+    return (*kept, *(key for key in in_use if (key.purpose, key.public_key, key.name) not in listed))

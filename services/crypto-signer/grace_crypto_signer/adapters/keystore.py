@@ -1,0 +1,72 @@
+"""The signer's own keys while it runs: read from their files again when a command or policy has changed them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from grace_common.transparency.note import VerifierKey
+
+from grace_crypto_signer.adapters import directory_files, key_files, root_files
+from grace_crypto_signer.adapters.key_files import Vault
+from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.domain.notary import OwnKeys
+from grace_crypto_signer.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+
+class FileKeys:
+    """Implements `Keys`."""
+
+    def __init__(self, settings: Settings, kek: LiveKek) -> None:
+        self._settings = settings
+        self._kek = kek
+        self._vault: Vault | None = None
+        self._seen: Sequence[bytes] = ()
+        self._told = ""
+
+    def own(self) -> OwnKeys:
+        return self._opened().own
+
+    def renew(self, now: datetime) -> None:
+        folder, policy = self._settings.state_dir, self._settings.policy
+        if root_files.load(folder, self._kek) is None:
+            self._tell_what_people_must_do(now)
+            return
+        for purpose in ("notary", "attestation"):
+            if policy.own_is_due(key_files.made_at(folder, purpose), now):
+                made = key_files.make_key(folder, self._kek, purpose, now)
+                _log.info("own_key_made", purpose=purpose, key_id=made.key_id)
+        vault = self._opened()
+        renewed = directory_files.renew(folder, vault, vault.root, self._log_key(), now, self._life)
+        if renewed is not None:
+            _log.info("key_directory_signed", version=renewed.version, expires=renewed.expires)
+
+    def directories(self) -> Sequence[bytes]:
+        return directory_files.signed_versions(self._settings.state_dir)
+
+    @property
+    def _life(self) -> timedelta:
+        return timedelta(days=self._settings.directory_days)
+
+    def _log_key(self) -> VerifierKey | None:
+        return directory_files.log_key(self._settings.publication_dir)
+
+    def _opened(self) -> Vault:
+        """Return the open keys; the files are opened again when one of them changed."""
+        files = {
+            **key_files.sealed_files(self._settings.state_dir),
+            "root": root_files.sealed_file(self._settings.state_dir),
+        }
+        seen = [file.read_bytes() for file in files.values() if file.exists()]
+        if self._vault is None or seen != self._seen:
+            self._vault = key_files.open_vault(self._settings.state_dir, self._kek, self._settings.trust_domain)
+            self._seen = seen
+        return self._vault
+
+    def _tell_what_people_must_do(self, now: datetime) -> None:
+        due = directory_files.pending(self._settings.state_dir, self._opened(), self._log_key(), now, self._life)
+        said = "" if due is None else f"version {due.version} of the key directory waits for three shares"
+        if said != self._told and said:
+            _log.warning("key_directory_due", why=f"{said}: `grace keys directory --share …`")
+        self._told = said

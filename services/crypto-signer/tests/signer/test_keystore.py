@@ -1,0 +1,128 @@
+"""The signer's own keys while it runs, and the versions of the directory that list them."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from grace_common.contract.errors import Refused
+from grace_common.testing.clock import FixedClock
+from grace_common.transparency.directory import KeyDirectory, follow
+from grace_common.transparency.note import VerifierKey
+from grace_crypto_signer.adapters import directory_files, key_files, root_files
+from grace_crypto_signer.adapters.keystore import FileKeys
+from grace_crypto_signer.adapters.sealing import LiveKek, write_private
+from grace_crypto_signer.adapters.share_files import split_root
+from grace_crypto_signer.domain.root import Root
+from grace_crypto_signer.settings import Settings
+
+from .examples import TIME
+from .test_backup import COST, DOMAIN, PEOPLE, settings_of
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = settings_of(tmp_path)
+    key_files.create(settings.state_dir, settings.passphrase_file, DOMAIN, FixedClock(TIME))
+    return settings
+
+
+def keys_of(settings: Settings) -> FileKeys:
+    return FileKeys(settings, LiveKek(key_files.open_kek(settings.state_dir, settings.passphrase_file), None))
+
+
+def newest(settings: Settings) -> KeyDirectory:
+    found = directory_files.newest(settings.state_dir)
+    assert found is not None
+    return found
+
+
+def hand_out_the_root(settings: Settings) -> Root:
+    root = key_files.load(settings.state_dir, settings.passphrase_file, DOMAIN).root
+    assert root is not None
+    root_files.record_split(settings.state_dir, split_root(root, PEOPLE, COST))
+    return root
+
+
+def test_the_first_version_lists_the_keys_and_the_next_the_log(settings: Settings) -> None:
+    keys = keys_of(settings)
+    assert keys.directories() == []
+    assert directory_files.newest(settings.state_dir) is None
+
+    keys.renew(TIME)
+    keys.renew(TIME)
+    assert [key.purpose for key in newest(settings).keys] == ["ca", "notary", "attestation"]
+
+    settings.publication_dir.mkdir()
+    log = VerifierKey("grace.local/log", bytes(range(32)))
+    (settings.publication_dir / "vkey").write_text(f"{log}\n")
+    keys.renew(TIME + timedelta(minutes=1))
+    (settings.publication_dir / "vkey").unlink()
+    keys.renew(TIME + timedelta(minutes=2))
+
+    [listed] = newest(settings).of("log")
+    assert (newest(settings).version, listed.name, listed.public_key) == (2, "grace.local/log", log.public_key)
+    assert listed.not_after is None
+    first, *others = keys.directories()
+    assert follow(first, root_files.read_public(settings.state_dir).public_key, others) == newest(settings)
+
+
+def test_own_keys_are_replaced_by_their_age_and_stay_listed_with_their_end(settings: Settings) -> None:
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    before, later = keys.own(), TIME + timedelta(days=91)
+
+    keys.renew(TIME + timedelta(days=89))
+    assert keys.own() == before
+    keys.renew(later)
+
+    after = keys.own()
+    assert {after.notary.key_id, after.attestation.key_id}.isdisjoint({before.notary.key_id, before.attestation.key_id})
+    assert after.authority == before.authority
+    ended, current = newest(settings).of("notary")
+    assert (ended.key_id, ended.not_after) == (before.notary.key_id, later.isoformat())
+    assert (current.key_id, current.not_before, current.not_after) == (after.notary.key_id, later.isoformat(), None)
+
+
+def test_a_version_is_followed_by_the_next_before_it_expires(settings: Settings) -> None:
+    keys = keys_of(settings.model_copy(update={"own_key_days": 10_000.0}))
+    keys.renew(TIME)
+    keys.renew(TIME + timedelta(days=243))
+    assert newest(settings).version == 1
+
+    keys.renew(TIME + timedelta(days=244))
+
+    assert newest(settings).version == 2
+    newest(settings).require_current(TIME + timedelta(days=400))
+
+
+def test_without_the_root_nothing_is_signed_and_people_are_told(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = hand_out_the_root(settings)
+    keys = keys_of(settings)
+    before = keys.own()
+
+    keys.renew(TIME + timedelta(days=91))
+    keys.renew(TIME + timedelta(days=91))
+
+    assert (keys.own(), keys.directories()) == (before, [])
+    assert capsys.readouterr().out.count("waits for three shares") == 1
+    vault = key_files.load(settings.state_dir, settings.passphrase_file, DOMAIN)
+    with pytest.raises(Refused, match="version 1 of the key directory is due, and the root exists as shares alone"):
+        directory_files.renew(settings.state_dir, vault, None, None, TIME, timedelta(days=1))
+    assert directory_files.renew(settings.state_dir, vault, root, None, TIME, timedelta(days=1))
+
+
+def test_a_version_that_was_changed_or_taken_away_is_noticed(settings: Settings) -> None:
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    keys.renew(TIME + timedelta(days=91))
+    file = settings.state_dir / "directory-0001.json"
+    whole = file.read_bytes()
+
+    write_private(file, whole.replace(b'"sig":"', b'"sig":"A', 1))
+    with pytest.raises(Refused):
+        keys.renew(TIME + timedelta(days=92))
+    file.unlink()
+    with pytest.raises(Refused, match="has 1 versions of the key directory, and the newest is 2"):
+        keys.renew(TIME + timedelta(days=92))
