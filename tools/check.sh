@@ -14,6 +14,7 @@ for member in libs/grace_common cli services/*; do
   $python -m mypy --no-error-summary "$member/${package%/}"
 done
 $python -m mypy --no-error-summary tools deploy
+$python -m mypy --no-error-summary contrib/verify_receipt.py
 step "boundaries"; $python -m tools.boundaries
 step "imports";    $python -m tools.dependencies
 step "schemas";    $python -m tools.schemas check

@@ -4,6 +4,7 @@
     api/       OpenAPI, and the schemas of each noun's requests and answers
     database/  the DDL that each service's migrations run, from nothing
     config/    the settings of each service
+    receipt/   the receipt's file, with the in-toto predicates of its attestations
 
 `write` makes them; `check` fails when they differ from the code, or break what the last release promised.
 """
@@ -22,6 +23,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from grace_common.contract.schemas import event_files
 from grace_common.runtime.settings import Settings
+from grace_common.transparency.receipt_schema import receipt_schema
 
 from tools.asyncapi import document, envelope_schema
 from tools.boundaries import packages
@@ -39,6 +41,7 @@ def generated() -> dict[str, bytes]:
         {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "envelope", **envelope_schema()}
     )
     files["events/asyncapi.json"] = _json(document())
+    files["receipt/grace-receipt.v1.schema.json"] = _json(receipt_schema())
     for package in packages():
         service = package.removeprefix("grace_").replace("_", "-")
         files[f"config/{service}.schema.json"] = _json(_settings(package).model_json_schema())

@@ -120,24 +120,34 @@ class Receipt:
             artifact_name=read_string(artifact["name"], "artifact.name"),
             artifact_sha256=read_sha256(artifact["sha256"], "artifact.sha256"),
             artifact_size=read_number(artifact["size"], "artifact.size"),
-            attestations=tuple(map(DsseEnvelope.of_object, read_list(members["attestations"], "attestations"))),
-            entries=tuple(map(_parse_entry, read_list(members["entries"], "entries"))),
+            attestations=tuple(
+                _parse_attestation(*each) for each in enumerate(read_list(members["attestations"], "attestations"))
+            ),
+            entries=tuple(_parse_entry(*each) for each in enumerate(read_list(members["entries"], "entries"))),
             ca_public_key=decode_base64(read_string(keys["ca"], "keys.ca"), "keys.ca", PUBLIC_KEY_BYTES),
             checkpoint=read_string(members["checkpoint"], "checkpoint").encode(),
         )
 
 
-def _parse_entry(value: Any) -> ReceiptEntry:
-    entry = read_object(value, "an entry", ("index", "leaf", "proof"), ("payload",))
-    leaf = decode_base64(read_string(entry["leaf"], "an entry's leaf"), "an entry's leaf")
+def _parse_attestation(number: int, value: Any) -> DsseEnvelope:
+    try:
+        return DsseEnvelope.of_object(value)
+    except Malformed as error:
+        raise Malformed(f"attestations[{number}]: {error}") from error
+
+
+def _parse_entry(number: int, value: Any) -> ReceiptEntry:
+    where = f"entries[{number}]"
+    entry = read_object(value, where, ("index", "leaf", "proof"), ("payload",))
+    leaf = decode_base64(read_string(entry["leaf"], f"{where}.leaf"), f"{where}.leaf")
     proof = [
-        decode_base64(read_string(digest, "a hash"), "a hash of an entry's proof", HASH_BYTES)
-        for digest in read_list(entry["proof"], "an entry's proof")
+        decode_base64(read_string(digest, f"a hash of {where}.proof"), f"a hash of {where}.proof", HASH_BYTES)
+        for digest in read_list(entry["proof"], f"{where}.proof")
     ]
     payload = None
     if "payload" in entry:
-        payload = decode_base64(read_string(entry["payload"], "an entry's payload"), "an entry's payload")
-    return ReceiptEntry(read_number(entry["index"], "an entry's index"), leaf, tuple(proof), payload)
+        payload = decode_base64(read_string(entry["payload"], f"{where}.payload"), f"{where}.payload")
+    return ReceiptEntry(read_number(entry["index"], f"{where}.index"), leaf, tuple(proof), payload)
 
 
 def make_receipt(
