@@ -1,11 +1,11 @@
 """`grace keys`: certified workload and producer keys, and the keys of this machine's signer (`ceremonies.py`)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from grace_cli import ceremonies
-from grace_cli.options import AsJson, AsUser, print_json
+from grace_cli.options import AsJson, AsUser, Limit, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_keys)
     group.command()(show)
     group.command()(revoke)
+    group.command()(affected)
     for command in (
         ceremonies.status,
         ceremonies.split,
@@ -91,3 +92,54 @@ def revoke(
         print_json(answer)
     else:
         print(f"revocation of {key_id} is stated; it shows in `grace keys show {key_id}` once the signer has acted")
+
+
+def affected(
+    key_id: Annotated[str, typer.Argument(help="Its id.")],
+    since: Annotated[
+        str | None, typer.Option(help="When it fell into wrong hands: 2026-11-22T10:00:00Z; else since it held.")
+    ] = None,
+    limit: Limit = 1_000,
+    as_user: AsUser = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the ledger's entries that a key may have sealed: its owner's, from a time until its revocation or end."""
+    from grace_cli.access import AUDITOR
+    from grace_cli.client import connect
+
+    with connect(as_user, AUDITOR) as gateway:
+        found = gateway.get(f"/api/keys/{key_id}")
+        begin, end = since or found["not_before"], found["revoked_at"] or found["not_after"]
+        kind, _, name = found["subject"].rpartition("/")
+        # What an outside producer asked for, the gateway states on its behalf.
+        owner = {"actor": name} if kind == "producer" else {"service": name}
+        conditions = {**owner, "since": begin, "until": end, "order": "oldest"}
+        items = list(gateway.items("/api/ledger", most=limit, **conditions))
+        others = [
+            other["key_id"]
+            for other in gateway.get("/api/keys", subject=found["subject"])["items"]
+            if other["key_id"] != key_id and _overlap(other, begin, end)
+        ]
+    if as_json:
+        print_json({"key_id": key_id, "since": begin, "until": end, "other_keys": others, "items": items})
+        return
+    from grace_cli.tables import print_table
+
+    print_table(
+        ("index", "time", "type", "actor", "about"),
+        ((i["index"], i["time"], i["entry_type"], i["actor"], i["correlation"]) for i in items),
+        nothing=f"no entry of {found['subject']} from {begin} until {end}",
+    )
+    if others:
+        print(f"{found['subject']} had other keys in that time as well ({', '.join(others)}): some entries are theirs")
+
+
+def _overlap(key: dict[str, Any], begin: str, end: str) -> bool:
+    """Tell whether a key held at some moment between two times."""
+    from datetime import datetime
+
+    first, last = (
+        datetime.fromisoformat(key["not_before"]),
+        datetime.fromisoformat(key["revoked_at"] or key["not_after"]),
+    )
+    return first < datetime.fromisoformat(end) and datetime.fromisoformat(begin) < last

@@ -53,6 +53,22 @@ def test_keys_are_listed_shown_and_revoked(run: Run, gateway: FakeGateway) -> No
     assert run("keys", "revoke", "aa", "--reason", "lost", "--json").json["reason"] == "lost"
 
 
+def test_the_entries_that_a_lost_key_may_have_sealed_are_listed(run: Run, gateway: FakeGateway) -> None:
+    gateway.things |= {f"keys/{one['key_id']}": one for one in gateway.lists["keys"]}
+    entry = {"index": 7, "time": "2026-11-22T00:30:00Z", "entry_type": "grace.task-submitted.v1"}
+    gateway.lists["ledger"] = [entry | {"actor": "build-farm", "correlation": "a task"}]
+
+    told = run("keys", "affected", "cc").out
+    assert "grace.task-submitted.v1" in told
+    assert "had other keys in that time as well (aa, bb)" in told
+    answer = run("keys", "affected", "cc", "--since", "2026-11-22T00:20:00Z", "--json").json
+    assert (answer["since"], answer["until"]) == ("2026-11-22T00:20:00Z", "2026-11-22T01:00:00+00:00")
+    assert [item["index"] for item in answer["items"]] == [7]
+    gateway.lists["ledger"] = []
+    gateway.lists["keys"] = [one for one in gateway.lists["keys"] if one["key_id"] == "aa"]
+    assert run("keys", "affected", "aa").out.startswith("no entry of gateway from 2026-11-22")
+
+
 def test_a_producer_is_enrolled_with_a_new_key_that_only_its_owner_reads(
     run: Run, gateway: FakeGateway, tmp_path: Path
 ) -> None:
