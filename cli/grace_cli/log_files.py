@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import httpx
 
 CHECKPOINT: Final = "checkpoint"
+COSIGNED: Final = "checkpoint.cosigned"
 VKEY: Final = "vkey"
 CA: Final = "ca"
 _WIDTH: Final = re.compile(r"[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]")  # of a partial tile

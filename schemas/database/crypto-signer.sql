@@ -71,3 +71,18 @@ ALTER TABLE epoch ADD COLUMN operations bigint NOT NULL DEFAULT 0 CHECK (operati
 
 UPDATE alembic_version SET version_num='crypto_signer_0002' WHERE alembic_version.version_num = 'crypto_signer_0001';
 
+-- Running upgrade crypto_signer_0002 -> crypto_signer_0003
+
+CREATE TABLE witnessed (
+        origin      text PRIMARY KEY,
+        log_key     text NOT NULL,
+        size        bigint NOT NULL CHECK (size >= 0),
+        root        bytea NOT NULL CHECK (octet_length(root) = 32),
+        note        bytea NOT NULL,
+        cosigned_at timestamptz NOT NULL DEFAULT now()
+    );
+
+COMMENT ON TABLE witnessed IS 'The newest checkpoint of each log that was cosigned; whatever does not continue it never is. log_key is the vkey that was trusted at the first.';
+
+UPDATE alembic_version SET version_num='crypto_signer_0003' WHERE alembic_version.version_num = 'crypto_signer_0002';
+

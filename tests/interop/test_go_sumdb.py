@@ -7,9 +7,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from grace_common.testing.ledger import MemoryLedger, MemoryLog
+from grace_common.testing.ledger import MemoryLedger, MemoryLog, SeededKey
+from grace_common.transparency.note import SignatureType
 from grace_common.transparency.proof_file import ProofFile
 from grace_common.transparency.tile import Tile
+from grace_common.transparency.witness import open_signed
 
 PROGRAM = Path(__file__).parent / "go"
 USUAL_PLACE = "/usr/local/go/bin/go"  # where Go's own installer puts it, often without a place in PATH
@@ -90,6 +92,19 @@ def test_go_accepts_a_ledger_of_statements(accept: Path, tmp_path: Path) -> None
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("accepted log.example/grace: 310 entries, ")
+
+
+def test_go_accepts_a_checkpoint_with_the_cosignature_of_a_witness(accept: Path, tmp_path: Path) -> None:
+    log, witness = log_of(257), SeededKey("witness")
+    export(log, tmp_path)
+    key = witness.named("witness.example/w1", SignatureType.COSIGNATURE)
+    _, cosigned = open_signed(log.files["checkpoint"], [log.key]).cosigned(key, witness.sign, 1_700_000_000)
+    (tmp_path / "checkpoint").write_bytes(cosigned.encode())
+
+    answer = run(accept, tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("accepted log.example/grace: 257 entries, ")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.options import AsJson, AsUser, Limit, print_json
+from grace_cli.options import AsJson, AsUser, Limit, WitnessPolicy, print_json, read_policy
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -52,6 +52,7 @@ def verify(
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Begin where the verification with this file ended.")
     ] = None,
+    witness_policy: WitnessPolicy = None,
     tree_only: Annotated[bool, typer.Option("--tree-only", help="Hashes alone, no entry's signature.")] = False,
     processes: Annotated[int, typer.Option(min=1, max=64, help="How many at once; one per core without it.")] = CORES,
     as_json: AsJson = False,
@@ -65,12 +66,14 @@ def verify(
     if (where is not None) + local + database > 1:
         raise CliError("several of a place, --local and --database are named", "name one of them", Exit.USAGE)
     log = _log(where)
-    wanted = Wanted(read_log_key(log_key, log, str(log)), ca, since, resume, tree_only, processes)
+    policy = read_policy(witness_policy)
+    wanted = Wanted(read_log_key(log_key, log, str(log)), ca, since, resume, tree_only, processes, policy)
     what = "the log's database" if database else f"the log at {log}"
     try:
         with _progress(as_json) as bar:
             if database:
-                report = verify_database(_database_url(), log, wanted, bar.begin, bar.advance)
+                url, signer_url = _database_urls()
+                report = verify_database(url, log, wanted, bar.begin, bar.advance, signer_url)
             else:
                 report = verify_files(log, wanted, bar.begin, bar.advance)
     except (Refused, Unready) as error:
@@ -83,14 +86,14 @@ def verify(
         print(sentence)
 
 
-def _database_url() -> str:
-    """Return where the audit-log's tables are: GRACE_DATABASE_URL names the database, else the local stack's."""
+def _database_urls() -> tuple[str, str | None]:
+    """Return where the audit-log's tables and the crypto-signer's are: GRACE_DATABASE_URL's, else the local stack's."""
     from grace_cli.stack.credentials import read_env_file
     from grace_cli.stack.home import find_home
     from grace_cli.stack.provision import named_database
 
     if url := os.environ.get("GRACE_DATABASE_URL"):
-        return named_database(url)
+        return named_database(url), named_database(url)
     home = find_home(os.environ, Path.cwd())
     if not (url := read_env_file(home.credentials / "audit-log.env").get("GRACE_DATABASE_URL")):
         raise CliError(
@@ -98,7 +101,7 @@ def _database_url() -> str:
             "start the stack once (grace up), or name a PostgreSQL in GRACE_DATABASE_URL",
             Exit.NOT_RUNNING,
         )
-    return url
+    return url, read_env_file(home.credentials / "crypto-signer.env").get("GRACE_DATABASE_URL")
 
 
 def _tell(findings: "Findings", what: str) -> None:

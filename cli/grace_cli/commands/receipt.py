@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.options import AsJson, AsUser, print_json
+from grace_cli.options import AsJson, AsUser, WitnessPolicy, print_json, read_policy
 
 RECEIPT_ATTEMPTS = 30  # a receipt comes when the ledger has sealed all of the task, a second or so after its end
 
@@ -57,14 +57,16 @@ def verify(
     ] = None,
     witness_key: Annotated[list[str] | None, typer.Option(metavar="VKEY", help="A witness's key; repeatable.")] = None,
     quorum: Annotated[int, typer.Option(min=0, help="How many witnesses must have cosigned.")] = 0,
+    witness_policy: WitnessPolicy = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a receipt offline: neither network nor Grace is needed. Exit code 1 when it proves nothing."""
     from grace_common.transparency.receipt import ReceiptRejected, verify_receipt
 
     vkey, source = _log_key(log_key)
+    policy = read_policy(witness_policy)
     try:
-        findings = verify_receipt(_bytes(receipt), _bytes(code), vkey, witness_key or [], quorum)
+        findings = verify_receipt(_bytes(receipt), _bytes(code), vkey, witness_key or [], quorum, policy)
     except ReceiptRejected as error:
         advice = "do not rely on the file; is it the one that was delivered, and the key the right log's?"
         raise CliError(f"the receipt does not hold: {error}", advice) from error
@@ -74,6 +76,8 @@ def verify(
     print(f"{receipt} proves:")
     for sentence in findings.sentences:
         print(f"  {sentence}")
+    if policy is not None:
+        print(f"  The quorum {policy.quorum!r} of the witness policy {witness_policy} is met.")
     if log_key is None:
         print(
             f"The log's key was taken from this machine's stack ({source}). Somebody else must get it "

@@ -21,6 +21,7 @@ from grace_audit_log.adapters.announcer import KafkaAnnouncer
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import LogIdentity
+from grace_audit_log.handlers.cosigned import Cosigned
 from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.sealing import Sealing
@@ -40,10 +41,11 @@ def build(settings: Settings | None = None) -> Service:
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
     producer = SealedProducer(settings, workload.sealer())
     sealing = Sealing(writer, reader, log)
+    publication = FolderPublication(settings.publication_dir)
     publishing = Publishing(
         sealing,
         publishing_reader,
-        FolderPublication(settings.publication_dir),
+        publication,
         KafkaAnnouncer(producer),
         log,
         look_every_s=settings.publish_every_s,
@@ -51,7 +53,10 @@ def build(settings: Settings | None = None) -> Service:
     return Service(
         settings,
         Database(database_url),
-        streams=[RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch)],
+        streams=[
+            RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch),
+            RecordStream(settings.service, "cosigned", (topics.WITNESS,), Cosigned(publication, log.key)),
+        ],
         background=[
             publishing.run,
             lambda: _held(producer.close, writer.release, reader.close, publishing_reader.close),

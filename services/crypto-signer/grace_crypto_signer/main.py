@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from grace_common.contract.topics import TOPICS
+from grace_common.contract.topics import LEDGER, TOPICS
 from grace_common.runtime import telemetry
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
@@ -11,15 +11,19 @@ from grace_common.runtime.identity import Workload, key_id
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
+from grace_common.transparency.note import SignatureType, VerifierKey
 
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.keystore import FileKeys
 from grace_crypto_signer.adapters.producer import KafkaProducer
+from grace_crypto_signer.adapters.published_log import PublishedLog
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, LiveKek
+from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
 from grace_crypto_signer.handlers.certifying import Restating, router
 from grace_crypto_signer.handlers.notarizing import Notarizing
+from grace_crypto_signer.handlers.witnessing import Witnessing
 from grace_crypto_signer.ports import Ports
 from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
@@ -54,14 +58,33 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         keys_every_s=settings.epochs_every_s,
     )
     restating = Restating(certificates, KafkaProducer(rare_producer), clock, every_s=settings.restate_every_s)
+    witnessing = Witnessing(
+        PostgresWitnessMemory(database),
+        PublishedLog(settings.publication_dir),
+        KafkaProducer(rare_producer),
+        VerifierKey(f"{settings.trust_domain}/witness", vault.witness.public_key, SignatureType.COSIGNATURE),
+        vault.witness.sign,
+        clock,
+        log_key=None if settings.log_key is None else VerifierKey.parse(settings.log_key),
+        every_s=settings.witness_every_s,
+    )
     notarized = tuple(topic for topic in TOPICS if topic.notarized)
     return Service(
         settings,
         database,
         ports=Ports(vault.authority, certificates, clock, key_id(workload.key.public_key())),
         routers=[router],
-        streams=[RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch)],
-        background=[notarizing.follow_keys, restating.run, lambda: _held(notary_producer, rare_producer)],
+        streams=[
+            RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),
+            RecordStream(settings.service, "witness", (LEDGER,), witnessing, wait_s=settings.witness_every_s / 2),
+        ],
+        background=[
+            notarizing.follow_keys,
+            restating.run,
+            witnessing.run,
+            lambda: _held(notary_producer, rare_producer),
+        ],
+        checks={"witness": witnessing.check},
         package="grace_crypto_signer",
     )
 

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.clock import Clock
+from grace_common.transparency.note import Note, VerifierKey
+from grace_common.transparency.witness import Seen, SignedTree
 
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import Epoch, Keyring
@@ -115,6 +118,33 @@ class Producer(Protocol):
 
     async def identify(self, stated: Sequence[CertificateIssued]) -> None:
         """Produce to grace.identity.v1, in order; returns when the broker has acknowledged all."""
+        ...
+
+    async def cosign(self, cosigned: Envelope) -> None:
+        """Produce to grace.witness.v1; returns when the broker has acknowledged it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What the witness knows of one log: the key it trusts, and the newest tree that it cosigned."""
+
+    log_key: VerifierKey
+    tree: Seen
+
+
+class WitnessMemory(Protocol):
+    """What the witness must never forget."""
+
+    async def newest(self, origin: str) -> Witnessed | None:
+        """Return what is known of a log; None before its first checkpoint was cosigned."""
+        ...
+
+    async def keep(self, before: Witnessed, tree: SignedTree, cosigned: Note) -> None:
+        """Remember a cosigned tree in place of the one before; durable when this returns.
+
+        raises  Unready when what is remembered is no longer `before`
+        """
         ...
 
 

@@ -8,10 +8,12 @@ from uuid import UUID
 import httpx
 import pytest
 from grace_common.contract.events.round import TaskCompleted
-from grace_common.testing.ledger import TIME, MemoryLedger
+from grace_common.testing.ledger import TIME, MemoryLedger, SeededKey
 from grace_common.transparency.attestation import Provenance, Review, Subject
+from grace_common.transparency.note import SignatureType
 from grace_common.transparency.receipt import verify_receipt
 from grace_common.transparency.strict import compact_json, decode_base64
+from grace_common.transparency.witness import open_signed
 
 SUBMIT, APPROVE, COMPLETE = UUID(int=0xA1), UUID(int=0xA2), UUID(int=0xA3)
 APPROVAL = UUID(int=0xB1)
@@ -97,6 +99,36 @@ async def test_a_receipt_verifies_offline_with_the_logs_key_alone(sealed: Sealed
     findings = verify_receipt(answer.content, CODE.encode(), str(sealed.ledger.log.key))
     assert [review.reviewer for review in findings.reviews] == ["rita"]
     assert len(findings.attestations) == 2
+
+
+async def test_a_receipt_carries_the_cosignature_of_the_witness_where_there_is_one(
+    sealed: Sealed, ada: httpx.AsyncClient
+) -> None:
+    sealed.seal_life()
+    sealed.publish()
+    log, witness = sealed.ledger.log, SeededKey("witness")
+    key = witness.named("grace.local/witness", SignatureType.COSIGNATURE)
+    signed = open_signed(log.files["checkpoint"], [log.key])
+    _, cosigned = signed.cosigned(key, witness.sign, 1_700_000_000)
+    sealed.gateway.publication.files["checkpoint.cosigned"] = cosigned.encode()
+    log.append(b"of another task")
+    sealed.publish()
+
+    answer = await ada.get(f"/api/tasks/{sealed.task_id}/receipt")
+
+    findings = verify_receipt(answer.content, CODE.encode(), str(log.key), [str(key)], quorum=1)
+    assert findings.checkpoint.checkpoint == signed.checkpoint
+
+
+async def test_a_receipt_does_not_depend_on_a_witness_that_has_stopped(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.publish()
+    sealed.gateway.publication.files["checkpoint.cosigned"] = sealed.ledger.log.files["checkpoint"]
+    sealed.seal_life()
+    sealed.publish()
+
+    answer = await ada.get(f"/api/tasks/{sealed.task_id}/receipt")
+
+    assert verify_receipt(answer.content, CODE.encode(), str(sealed.ledger.log.key)).checkpoint.checkpoint.size > 0
 
 
 async def test_there_is_no_receipt_before_everything_is_sealed(sealed: Sealed, ada: httpx.AsyncClient) -> None:

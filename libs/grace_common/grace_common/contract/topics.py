@@ -75,8 +75,21 @@ LEDGER: Final = Topic("grace.ledger.v1", "log", (AUDIT_LOG,), SERVICES, partitio
 IDENTITY: Final = Topic(
     "grace.identity.v1", "key id", (CRYPTO_SIGNER,), SERVICES, partitions=1, retention=None, compacted=True
 )
+WITNESS: Final = Topic("grace.witness.v1", "log", (CRYPTO_SIGNER,), (AUDIT_LOG,), partitions=1)
 
-TOPICS: Final = (INTAKE, TASK, ROUND, CANDIDATE, DECISION, OPERATION, DEAD_LETTER, SIGNATURE, LEDGER, IDENTITY)
+TOPICS: Final = (
+    INTAKE,
+    TASK,
+    ROUND,
+    CANDIDATE,
+    DECISION,
+    OPERATION,
+    DEAD_LETTER,
+    SIGNATURE,
+    LEDGER,
+    IDENTITY,
+    WITNESS,
+)
 _BY_NAME: Final = {topic.name: topic for topic in TOPICS}
 
 

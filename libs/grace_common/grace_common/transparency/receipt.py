@@ -18,6 +18,7 @@ from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import HASH_BYTES
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.policy import Policy
 from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, key_id
 from grace_common.transparency.strict import (
     Malformed,
@@ -282,7 +283,12 @@ def _of(keys: dict[tuple[str, str], bytes], owner: str) -> dict[str, bytes]:
 
 
 def verify_receipt(
-    receipt: bytes, artifact: bytes, log_vkey: str, witness_vkeys: Sequence[str] = (), quorum: int = 0
+    receipt: bytes,
+    artifact: bytes,
+    log_vkey: str,
+    witness_vkeys: Sequence[str] = (),
+    quorum: int = 0,
+    policy: Policy | None = None,
 ) -> Findings:
     """Return what a receipt proves of an artifact to someone who trusts the log's key and nothing else.
 
@@ -290,12 +296,16 @@ def verify_receipt(
     artifact       the bytes of the file that the receipt is for
     log_vkey       the log's public key, from elsewhere than the receipt
     witness_vkeys  keys of witnesses (type 04), of which `quorum` must have cosigned the checkpoint
+    policy         which the checkpoint must satisfy besides
     raises         ReceiptRejected with the first reason found
     """
     try:
         witnesses = [VerifierKey.parse(vkey) for vkey in witness_vkeys]
         opened = Receipt.parse(receipt)
-        checkpoint = open_checkpoint(opened.checkpoint, VerifierKey.parse(log_vkey), witnesses, quorum)
+        log_key = VerifierKey.parse(log_vkey)
+        checkpoint = open_checkpoint(opened.checkpoint, log_key, witnesses, quorum)
+        if policy is not None:
+            checkpoint = policy.open(opened.checkpoint, log_key)
         return _verify(opened, artifact, checkpoint)
     except ReceiptRejected:
         raise

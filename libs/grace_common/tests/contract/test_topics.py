@@ -51,7 +51,7 @@ def test_only_compacted_topics_are_kept_for_ever(topic: Topic) -> None:
 
 
 def test_the_order_of_the_whole_topic_is_kept_where_it_carries_meaning() -> None:
-    assert {topic.noun for topic in TOPICS if topic.partitions == 1} == {"signature", "ledger", "identity"}
+    assert {topic.noun for topic in TOPICS if topic.partitions == 1} == {"signature", "ledger", "identity", "witness"}
 
 
 @pytest.mark.parametrize("event", sorted(event_types().values(), key=lambda one: one.TYPE), ids=lambda one: one.TYPE)

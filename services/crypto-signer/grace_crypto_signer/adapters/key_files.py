@@ -37,7 +37,7 @@ from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.ports import Kek
 
 VERSION: Final = 1
-PURPOSES: Final = ("ca", "notary", "attestation")
+PURPOSES: Final = ("ca", "notary", "attestation", "witness")
 _SCRYPT: Final = {"n": 1 << 15, "r": 8, "p": 1}  # 32 MiB; a made passphrase has 256 bits, a chosen one should be long
 _PASSPHRASE_BYTES: Final = 32
 
@@ -49,11 +49,12 @@ class Vault:
     kek: Kek
     authority: Authority
     own: OwnKeys
+    witness: SigningKey
     root: Root | None
 
 
 def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock) -> bool:
-    """Make what is missing of the passphrase, the KEK, the root, the CA the notary's and the attestation's key.
+    """Make what is missing of the passphrase, the KEK, the root, the CA and the other keys.
 
     returns  whether anything was made
     raises   Refused when a key is missing that something present depends on
@@ -86,7 +87,7 @@ def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock)
         key, since = _open_key(kek, "ca", ca_file)
         made = Authority.create(key, trust_domain, serial=clock.new_id().int, now=since)
         write_private(files["ca.pem"], made.certificate.public_bytes(Encoding.PEM))
-    for purpose in ("notary", "attestation"):
+    for purpose in ("notary", "attestation", "witness"):
         if not files[purpose].exists():
             make_key(folder, kek, purpose, now)
     return True
@@ -103,6 +104,7 @@ def open_vault(folder: Path, kek: Kek, trust_domain: str) -> Vault:
     ca_key, _ = _open_key(kek, "ca", files["ca"])
     notary, since = _open_key(kek, "notary", files["notary"])
     attestation, later = _open_key(kek, "attestation", files["attestation"])
+    witness, _ = _open_key(kek, "witness", files["witness"])
     certificate = authority_certificate(folder)
     if certificate.public_key() != ca_key.public_key():
         raise Refused(f"{files['ca.pem']} is not the certificate of the key in {files['ca']}")
@@ -112,7 +114,9 @@ def open_vault(folder: Path, kek: Kek, trust_domain: str) -> Vault:
         attestation=SigningKey.of(attestation),
         since=max(since, later),
     )
-    return Vault(kek, Authority(ca_key, certificate, trust_domain), own, root_files.load(folder, kek))
+    return Vault(
+        kek, Authority(ca_key, certificate, trust_domain), own, SigningKey.of(witness), root_files.load(folder, kek)
+    )
 
 
 def authority_certificate(folder: Path) -> x509.Certificate:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from grace_common.contract import topics
-from grace_common.contract.envelope import encode
+from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.seal import Outgoing
@@ -24,3 +24,6 @@ class KafkaProducer:
         if stated:
             envelopes = [identified(one) for one in stated]
             await self._producer.send([Outgoing(topics.IDENTITY.name, one.key, encode(one)) for one in envelopes])
+
+    async def cosign(self, cosigned: Envelope) -> None:
+        await self._producer.send([Outgoing(topics.WITNESS.name, cosigned.key, encode(cosigned))])

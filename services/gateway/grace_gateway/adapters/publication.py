@@ -8,7 +8,7 @@ from grace_common.contract.errors import Unready
 
 # What a C2SP tlog-tiles log consists of; anything else in the folder is not published.
 _PUBLISHED: Final = re.compile(
-    r"checkpoint|vkey|ca\.pem|tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?"
+    r"checkpoint(?:\.cosigned)?|witness-policy|vkey|ca(?:\.pem)?|tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?"
 )
 
 

@@ -25,6 +25,8 @@ from grace_gateway.ports import Ports
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], route_class=GuardedRoute)
 
 _RETRY_S: Final = 1
+_COSIGNED_TRIES: Final = 12
+_COSIGNED_AFTER_S: Final = 0.2
 _MOST: Final = 2_000
 
 
@@ -39,7 +41,8 @@ async def receipt(request: Request, task_id: UUID, ports: FromPorts) -> Response
         if task["state"] in TERMINAL:
             raise Conflicting(f"the task is {task['state']}: there is no artifact and so no receipt")
         raise _early(f"the task is {task['state']}: its receipt comes with its artifact")
-    log, chosen = await _plan(ports, task_id, task["artifact"])
+    newest, chosen = await _plan(ports, task_id, task["artifact"])
+    log = await _cosigned(ports, newest, chosen)
     records = await ports.views.approval_records(list(chosen.approvals))
     try:
         content = await asyncio.to_thread(_make, ports, task["artifact"], log, chosen, records)
@@ -69,6 +72,21 @@ async def _plan(ports: Ports, task_id: UUID, artifact: View) -> tuple[PublishedL
     if chosen is None:
         raise _early("the ledger has not sealed everything about the task yet")
     return log, chosen
+
+
+async def _cosigned(ports: Ports, newest: PublishedLog, chosen: ReceiptPlan) -> PublishedLog:
+    """Return the log under a checkpoint with cosignature that covers the receipt, else under the newest one.
+
+    The witness comes a second behind the log. Where it is at work it is waited for; a receipt does not depend on it.
+    """
+    for _ in range(_COSIGNED_TRIES):
+        log = await asyncio.to_thread(PublishedLog.cosigned, ports.publication)
+        if log is None:
+            return newest
+        if max(chosen.indices) < log.checkpoint.size:
+            return log
+        await asyncio.sleep(_COSIGNED_AFTER_S)
+    return newest
 
 
 def _make(ports: Ports, artifact: View, log: PublishedLog, chosen: ReceiptPlan, records: Mapping[UUID, bytes]) -> bytes:

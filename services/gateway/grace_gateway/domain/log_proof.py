@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from grace_common.contract.errors import Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import Checkpoint
 from grace_common.transparency.note import Note
@@ -24,7 +25,19 @@ class PublishedLog:
     @classmethod
     def read(cls, files: TileReader) -> "PublishedLog":
         """Return the published log; raises Unready when nothing is published yet."""
-        note = files.read("checkpoint")
+        return cls._of(files, files.read("checkpoint"))
+
+    @classmethod
+    def cosigned(cls, files: TileReader) -> "PublishedLog | None":
+        """Return the log as its witness cosigned it last, which may be a little behind; None when it never did."""
+        try:
+            note = files.read("checkpoint.cosigned")
+        except Unready:
+            return None
+        return cls._of(files, note)
+
+    @classmethod
+    def _of(cls, files: TileReader, note: bytes) -> "PublishedLog":
         checkpoint = Checkpoint.parse(Note.parse(note).text)
         return cls(note, checkpoint, TreeReader(files, checkpoint.size, checkpoint.root))
 

@@ -10,4 +10,5 @@ from grace_common.contract.events import (  # noqa: F401
     round,
     signature,
     task,
+    witness,
 )
