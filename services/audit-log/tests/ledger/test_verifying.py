@@ -49,11 +49,11 @@ class Tables:
         yield connection
         await connection.close()
 
-    def verify(self, **wanted: Any) -> Report:
+    def verify(self, *, signer: bool = False, **wanted: Any) -> Report:
         log = FolderLog(self.folder)
         key = read_log_key(str(LOG.key), log, "")
-        url = self.url.replace("+asyncpg", "")
-        return verify_database(url, log, Wanted(key, self.folder / "ca", **wanted), int, int)
+        signer_url = self.admin if signer else None
+        return verify_database(self.url, log, Wanted(key, self.folder / "ca", **wanted), int, int, signer_url)
 
 
 async def append(url: str, count: int) -> None:
@@ -303,6 +303,23 @@ async def test_a_verification_of_tables_is_resumed_and_uses_several_processes(ta
     async with tables.changing() as admin:
         await admin.execute("UPDATE entry SET actor = 'eve' WHERE index = 9001")
     assert await found(tables, processes=2) == ["entry 9001: its column actor is eve, its leaf says ada"]
+
+
+async def test_the_signers_certificates_are_looked_at_where_they_are_at_hand(tables: Tables) -> None:
+    without = await asyncio.to_thread(lambda: tables.verify(signer=True))
+    async with tables.changing() as admin:
+        await admin.execute(
+            "CREATE SCHEMA crypto_signer; CREATE TABLE crypto_signer.certificate "
+            "(key_id text, subject text, certificate bytea)"
+        )
+        empty = await asyncio.to_thread(lambda: tables.verify(signer=True))
+        await admin.execute("INSERT INTO crypto_signer.certificate VALUES ('ab', 'service/x', '')")
+        forged = await found(tables, signer=True)
+        await admin.execute("DROP SCHEMA crypto_signer CASCADE")
+
+    assert (without.certificates, empty.certificates) == (None, 0)
+    assert "The 0 certificates are as the CA signed them and as the entries ask." in empty.sentences()
+    assert forged[0].startswith("the certificate of ab (service/x): it cannot be read")
 
 
 async def test_a_database_that_cannot_be_read_is_said_so(tables: Tables) -> None:
