@@ -65,7 +65,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         VerifierKey(f"{settings.trust_domain}/witness", vault.witness.public_key, SignatureType.COSIGNATURE),
         vault.witness.sign,
         clock,
-        log_key=None if settings.log_key is None else VerifierKey.parse(settings.log_key),
+        log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,
     )
     notarized = tuple(topic for topic in TOPICS if topic.notarized)

@@ -22,7 +22,7 @@ class Settings(RuntimeSettings):
     directory_days       life of a version of the public key directory; the next comes with a third of it left
     restate_every_s      seconds between two statements of all certificates that hold, for a broker that lost them
     batch                records notarised together, at the most
-    log_key              vkey of the log to cosign; None: the one published when the first checkpoint was cosigned
+    witnessed_log        vkey of the log to cosign; None: the one published when the first checkpoint was cosigned
     witness_every_s      seconds between two cosignatures, at the least
     """
 
@@ -36,7 +36,7 @@ class Settings(RuntimeSettings):
     directory_days: float = Field(default=365.0, gt=0)
     restate_every_s: float = Field(default=60.0, gt=0)
     batch: int = Field(default=500, ge=1, le=5_000)
-    log_key: str | None = None
+    witnessed_log: str | None = None
     witness_every_s: float = Field(default=1.0, gt=0)
 
     @property
