@@ -152,7 +152,8 @@ CREATE FUNCTION check_redaction() RETURNS trigger LANGUAGE plpgsql AS $$
             SELECT FROM entry asking JOIN payload ON payload.index = asking.index
             JOIN entry target ON target.index = NEW.index
             WHERE asking.index = NEW.entry AND asking.entry_type = 'grace.redaction-requested.v1'
-            AND asking.service = 'gateway' AND target.entry_type <> 'grace.redaction-requested.v1'
+            AND asking.service = 'gateway'
+            AND target.entry_type NOT IN ('grace.redaction-requested.v1', 'grace.key-directory-published.v1')
             AND convert_from(payload.content, 'UTF8')::json #>> '{data,index}' = NEW.index::text
             AND convert_from(payload.content, 'UTF8')::json #>> '{data,entry_id}' = target.entry_id::text
         ) THEN

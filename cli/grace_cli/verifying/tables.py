@@ -7,6 +7,7 @@ from uuid import UUID
 
 from grace_common.contract import topics
 from grace_common.contract.errors import Refused
+from grace_common.contract.events.signature import KeyDirectoryPublished
 from grace_common.contract.events.task import RedactionRequested
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
@@ -126,9 +127,10 @@ class Tables:
             if type(target) is not int or target >= row["index"] or target in self.redacted:
                 continue
             left_over = self._log.rows(
-                "SELECT entry_id FROM payload JOIN entry USING (index) WHERE index = $1 AND entry_type <> $2",
+                "SELECT entry_id FROM payload JOIN entry USING (index) "
+                "WHERE index = $1 AND entry_type <> ALL($2::text[])",
                 target,
-                RedactionRequested.TYPE,
+                [RedactionRequested.TYPE, KeyDirectoryPublished.TYPE],  # no request has an effect on these
             )
             if left_over and str(left_over[0]["entry_id"]) == entry_id:
                 text = f"the payload of entry {target} stands, though entry {row['index']} redacts it"

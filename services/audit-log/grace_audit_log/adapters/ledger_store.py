@@ -14,14 +14,13 @@ from uuid import UUID
 import asyncpg
 import structlog
 from grace_common.contract.errors import Refused, Unready
-from grace_common.contract.events.task import RedactionRequested
 from grace_common.runtime.clock import Clock
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.tile import HEIGHT, WIDTH, TileEdge
 from sqlalchemy.engine import make_url
 
 from grace_audit_log.domain.entry import Entry, Place
-from grace_audit_log.domain.redaction import Redaction, redactions
+from grace_audit_log.domain.redaction import KEPT, Redaction, redactions
 from grace_audit_log.domain.tree import Growth, Head, LogIdentity
 from grace_audit_log.ports import Committed, Position
 
@@ -275,15 +274,15 @@ async def _copy_entries(
 async def _redact(connection: Connection, asked: Redaction) -> None:
     """Delete a payload and keep which entry asked for it; without effect where there is none, or no more."""
     try:
-        # What asks for a redaction stays: its payload is the proof that the other one may be missing.
         async with connection.transaction():  # a savepoint: the entries are committed, whatever one of them asks
             row = await connection.fetchrow(
                 "INSERT INTO redaction (index, entry) SELECT index, $3 FROM payload JOIN entry USING (index) "
-                "WHERE index = $1 AND entry_id = $2 AND entry_type <> $4 ON CONFLICT DO NOTHING RETURNING index",
+                "WHERE index = $1 AND entry_id = $2 AND entry_type <> ALL($4::text[]) "
+                "ON CONFLICT DO NOTHING RETURNING index",
                 asked.index,
                 asked.entry_id,
                 asked.entry,
-                RedactionRequested.TYPE,
+                list(KEPT),
             )
             if row is not None:
                 await connection.execute("DELETE FROM payload WHERE index = $1", asked.index)

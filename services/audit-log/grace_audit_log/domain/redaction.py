@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import orjson
 from grace_common.contract import topics
+from grace_common.contract.events.signature import KeyDirectoryPublished
 from grace_common.contract.events.task import RedactionRequested
 
 from grace_audit_log.domain.entry import Entry
+
+# What asks for a redaction stays: it proves that the other payload may be missing. The key directory is public.
+KEPT: Final = (RedactionRequested.TYPE, KeyDirectoryPublished.TYPE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from grace_audit_log.domain.redaction import Redaction, redactions
 from grace_audit_log.domain.tree import Head, grow
 from grace_audit_log.ports import Position
 from grace_cli.testing.stack import Postgres
+from grace_common.contract.events.signature import KeyDirectoryPublished
 from grace_common.contract.events.task import RedactionRequested
 from grace_common.testing.clock import FixedClock
 
@@ -77,17 +78,19 @@ async def test_a_demand_that_finds_nothing_is_sealed_and_has_no_effect(database_
     store = PostgresLedgerWriter(database_url, LOG, FixedClock())
     head = await seal(store, await store.take_over(), entry(0), replace(entry(1), payload=None), entry(2))
     head = await seal(store, head, asking(3, 0), asking(4, 0))  # the second of two
+    head = await seal(store, head, replace(entry(5), entry_type=KeyDirectoryPublished.TYPE))
 
     await seal(
         store,
         head,
-        asking(5, 3),  # a redaction stays
-        asking(6, 1),  # no payload
-        asking(7, 2, entry_id=str(UUID(int=999))),  # another entry stands there
+        asking(6, 3),  # a redaction stays
+        asking(7, 5),  # and so does the key directory
+        asking(8, 1),  # no payload
+        asking(9, 2, entry_id=str(UUID(int=999))),  # another entry stands there
     )
 
     assert await rows(database_url, "SELECT index, entry FROM redaction") == [(0, 3)]
-    assert await rows(database_url, "SELECT count(*) FROM payload") == [(6,)]
+    assert await rows(database_url, "SELECT count(*) FROM payload") == [(8,)]
     await store.release()
 
 

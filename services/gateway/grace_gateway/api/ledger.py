@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from grace_common.contract.events.signature import ArtifactAttested, NotaryKeyPublished
+from grace_common.contract.events.signature import ArtifactAttested, KeyDirectoryPublished, NotaryKeyPublished
 from grace_common.contract.events.task import RedactionRequested
 from pydantic import AwareDatetime, Field
 
@@ -30,7 +30,13 @@ router = APIRouter(prefix="/api/ledger", tags=["ledger"], route_class=GuardedRou
 
 Text = Annotated[str | None, Query(max_length=200)]
 Index = Annotated[int, Path(ge=0, le=2**62)]
-WITHOUT_CONTENT = (*KEY_TYPES, NotaryKeyPublished.TYPE, ArtifactAttested.TYPE, RedactionRequested.TYPE)
+WITHOUT_CONTENT = (  # or with content that must stay
+    *KEY_TYPES,
+    NotaryKeyPublished.TYPE,
+    KeyDirectoryPublished.TYPE,
+    ArtifactAttested.TYPE,
+    RedactionRequested.TYPE,
+)
 Size = Annotated[int, Query(ge=1, le=2**62)]
 
 
@@ -99,7 +105,7 @@ async def redact(request: Request, index: Index, body: Redaction, ports: FromPor
         raise Unknown(f"the ledger has no entry {index} (yet)")
     entry_id, entry_type = UUID(str(found[0]["entry_id"])), found[0]["entry_type"]
     if entry_type in WITHOUT_CONTENT:
-        raise Conflicting(f"entry {index} is of type {entry_type}, which has no content to remove")
+        raise Conflicting(f"entry {index} is of type {entry_type}, whose content cannot be removed")
     event = RedactionRequested(index=index, entry_id=entry_id, reason=body.reason, by=identity_of(request).user)
     envelope = await state(request, event, subject=str(entry_id))
     return json_answer({"event_id": str(envelope.id), "index": index, "entry_id": str(entry_id)}, 202)

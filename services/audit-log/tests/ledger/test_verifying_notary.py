@@ -1,0 +1,79 @@
+"""What the notary states, sealed as the audit-log seals it, verifies row by row: the two and the verifier agree."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from grace_audit_log.adapters.ledger_store import PostgresLedgerWriter
+from grace_audit_log.adapters.publication import FolderPublication
+from grace_audit_log.domain.entry import Entry, read_entry
+from grace_audit_log.domain.tree import LogIdentity, grow
+from grace_audit_log.handlers.files import publish_authority
+from grace_audit_log.ports import Position
+from grace_cli.log_files import FolderLog, read_log_key
+from grace_cli.verifying.command import Wanted, verify_database
+from grace_common.contract import envelope
+from grace_common.contract.envelope import Envelope
+from grace_common.contract.events.base import Event
+from grace_common.contract.events.operation import OperationSucceeded
+from grace_common.contract.events.round import TaskCompleted
+from grace_common.contract.events.task import ProducerEnrolled, RedactionRequested, TaskSubmitted
+from grace_common.testing.clock import FixedClock
+from grace_common.transparency.checkpoint import ca_extension
+from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
+from grace_crypto_signer.domain.notary import Notary, OwnKeys
+
+from .fakes import KEY
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+OPERATION = UUID("019ac000-0000-7000-8000-000000000004")
+CA, OWN, ATTESTER = (SigningKey.of(Ed25519PrivateKey.from_private_bytes(seed * 32)) for seed in (b"c", b"n", b"a"))
+NOTARY = Notary(Keyring([Epoch(1, datetime(1970, 1, 1, tzinfo=UTC), bytes(32))]), OwnKeys(CA, OWN, ATTESTER, NOW))
+LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, (ca_extension(CA.public_key),), (CA.public_key,))
+
+
+def notarized(number: int, event: Event, service: str = "gateway") -> list[Entry]:
+    """Return the entries of one fact, as the audit-log reads them from the signature topic."""
+    operation = uuid5(OPERATION, str(number // 2))
+    value = envelope.encode(
+        Envelope(
+            uuid5(operation, str(number)),
+            f"/grace/{service}",
+            NOW,
+            event.partition_key,
+            None,
+            operation,
+            "ada",
+            None,
+            event,
+        )
+    )
+    topic, key = event.TOPIC.name, event.partition_key.encode()
+    return [read_entry(record) for record in NOTARY.notarize(topic, key, value, service)]
+
+
+async def test_what_the_notary_states_verifies_row_by_row(database_url: str, tmp_path: Path) -> None:
+    entries = [read_entry(record) for record in NOTARY.key_entries()]
+    entries += notarized(0, TaskSubmitted.example())
+    entries += notarized(1, ProducerEnrolled.example())
+    entries += notarized(2, TaskCompleted.example(), "mtl-orchestrator")
+    entries += notarized(3, OperationSucceeded.example())
+    [target] = [index for index, one in enumerate(entries) if one.entry_type == TaskSubmitted.TYPE]
+    asked = RedactionRequested(index=target, entry_id=entries[target].entry_id, reason="a name", by="olga")
+    entries += notarized(4, asked)
+    writer = PostgresLedgerWriter(database_url, LOG, FixedClock())
+    growth = grow(await writer.take_over(), [one.leaf for one in entries], LOG)
+    await writer.append(growth, entries, Position(0, 0))
+    await writer.release()
+    publish_authority(FolderPublication(tmp_path), LOG.ca_keys)
+    log = FolderLog(tmp_path)
+    wanted = Wanted(read_log_key(str(LOG.key), log, ""))
+
+    report = await asyncio.to_thread(lambda: verify_database(database_url, log, wanted, int, int))
+
+    assert report.findings.faults == []
+    assert report.findings.signatures == len(entries)
+    assert report.redacted == {target: len(entries) - 1}
+    assert sum(one.entry_type == "grace.artifact-attested.v1" for one in entries) >= 1
