@@ -5,11 +5,13 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import typer
-
-from grace_cli import commands
+from grace_cli import commands, offline
 from grace_cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    import typer
 
 EPILOG = (
     "Exit codes: 0 done · 1 failed · 2 wrong usage · 3 the stack is not running · 4 not ready in time · "
@@ -17,8 +19,10 @@ EPILOG = (
 )
 
 
-def build_app() -> typer.Typer:
+def build_app() -> "typer.Typer":
     """Return the application; a command module has one function `register(app)`."""
+    import typer
+
     app = typer.Typer(
         name="grace",
         help="Turn requests for code into code that people can trust, and prove what happened.",
@@ -41,7 +45,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        build_app()(args=words, prog_name="grace")
+        if not offline.verified_at_once(words):
+            build_app()(args=words, prog_name="grace")
     except CliError as error:
         show_error(error, as_json="--json" in words)
         sys.exit(int(error.code))

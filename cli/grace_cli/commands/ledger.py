@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from grace_cli import offline
 from grace_cli.errors import CliError, Exit
-from grace_cli.options import AsJson, AsUser, Limit, WitnessPolicy, print_json, read_policy
+from grace_cli.options import AsJson, AsUser, Limit, WitnessPolicy, print_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -66,7 +67,7 @@ def verify(
     if (where is not None) + local + database > 1:
         raise CliError("several of a place, --local and --database are named", "name one of them", Exit.USAGE)
     log = _log(where)
-    policy = read_policy(witness_policy)
+    policy = offline.read_policy(witness_policy)
     wanted = Wanted(read_log_key(log_key, log, str(log)), ca, since, resume, tree_only, processes, policy)
     what = "the log's database" if database else f"the log at {log}"
     try:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from grace_cli.errors import CliError, Exit
-from grace_cli.options import AsJson, AsUser, WitnessPolicy, print_json, read_policy
+from grace_cli import offline
+from grace_cli.errors import CliError
+from grace_cli.options import AsJson, AsUser, WitnessPolicy, print_json
 
 RECEIPT_ATTEMPTS = 30  # a receipt comes when the ledger has sealed all of the task, a second or so after its end
 
@@ -61,51 +62,4 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify a receipt offline: neither network nor Grace is needed. Exit code 1 when it proves nothing."""
-    from grace_common.transparency.receipt import ReceiptRejected, verify_receipt
-
-    vkey, source = _log_key(log_key)
-    policy = read_policy(witness_policy)
-    try:
-        findings = verify_receipt(_bytes(receipt), _bytes(code), vkey, witness_key or [], quorum, policy)
-    except ReceiptRejected as error:
-        advice = "do not rely on the file; is it the one that was delivered, and the key the right log's?"
-        raise CliError(f"the receipt does not hold: {error}", advice) from error
-    if as_json:
-        print_json({"verified": True, "log_key": vkey, "log_key_from": source, "proven": findings.sentences})
-        return
-    print(f"{receipt} proves:")
-    for sentence in findings.sentences:
-        print(f"  {sentence}")
-    if policy is not None:
-        print(f"  The quorum {policy.quorum!r} of the witness policy {witness_policy} is met.")
-    if log_key is None:
-        print(
-            f"The log's key was taken from this machine's stack ({source}). Somebody else must get it "
-            "from a place they trust and pass it with --log-key."
-        )
-
-
-def _log_key(given: str | None) -> tuple[str, str]:
-    """Return the vkey and where it came from: what was given, else the local stack's."""
-    import os
-
-    from grace_cli.stack.home import find_home
-
-    if given is not None and not Path(given).exists() and given.count("+") >= 2:
-        return given.strip(), "--log-key"
-    path = Path(given) if given is not None else find_home(os.environ, Path.cwd()).publication / "vkey"
-    try:
-        return path.read_text().strip(), str(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(
-            f"the log's key cannot be read from {path}: {error}",
-            "pass --log-key with the log's vkey (name+keyid+base64) or a file that holds it",
-            Exit.USAGE,
-        ) from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}", "is the path right?", Exit.USAGE) from error
+    offline.verify(receipt, code, log_key, witness_key or [], quorum, witness_policy, as_json)
