@@ -89,7 +89,7 @@ def said(outcome: Outcome, before: str = "") -> str:
 def result_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the table that ends a demo."""
     table = Table(title="What Grace delivered", title_justify="left", header_style="bold")
-    table.add_column("task", overflow="fold")
+    table.add_column("task", no_wrap=True)
     table.add_column("solved by its hidden check")
     for column in ("confidence", "seconds", "ledger entries"):
         table.add_column(column, justify="right")
