@@ -125,7 +125,7 @@ def test_passphrases_are_asked_for_and_not_shown(run: Run, state: Path) -> None:
 def test_a_key_is_replaced_and_the_directory_says_so(run: Run, home: Home, state: Path, words: Path) -> None:
     (home.publication / "vkey").write_text(f"{VerifierKey('grace.local/log', bytes(range(32)))}\n")
     first = run("keys", "directory", "--json").json
-    assert [key["purpose"] for key in first["keys"]] == ["ca", "notary", "attestation", "log"]
+    assert [key["purpose"] for key in first["keys"]] == ["ca", "notary", "attestation", "witness", "log"]
 
     rotated = run("keys", "rotate", "notary")
     assert "in version 2 of the key directory" in rotated.out

@@ -25,6 +25,7 @@ from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, la
 from grace_crypto_signer.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_crypto_signer") / "migrations"))
+EPOCHS_LEFT_OUT: Final = 100_000  # after a restoration; more than anybody makes between two backups
 _USAGE: Final = (
     "`init`, `init SERVICE... --out-root DIR`, `issue SERVICE --out DIR`, `rotate`, `keys VERB`, `migrate`, "
     "or none to run the service"
@@ -49,7 +50,9 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
             made = key_files.create(settings.state_dir, settings.passphrase_file, settings.trust_domain, SystemClock())
             vault = _vault(settings)
         else:
-            made, vault = False, key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+            made = bool(key_files.missing(settings.state_dir))
+            key_files.complete(settings.state_dir, kek, settings.trust_domain, SystemClock(), None)
+            vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
         epochs = PostgresEpochs(database, vault.kek)
         await _put_back(settings.state_dir, database, epochs)
         first = await epochs.ensure_first()
@@ -72,8 +75,10 @@ async def _need_no_key(settings: Settings, database: Database, identities: Mappi
     """Return when nothing is missing that the keys would have to be opened for; raise Refused otherwise."""
     lacking = await _lacking(key_files.authority_certificate(settings.state_dir), database, identities)
     waiting, _ = backup_file.waiting_rows(settings.state_dir)
-    if lacking or waiting:
+    absent = key_files.missing(settings.state_dir)
+    if lacking or waiting or absent:
         what = f"no certificate that lasts: {', '.join(lacking)}" if lacking else "the backup's rows are to be put back"
+        what = f"keys are to be made: {', '.join(absent)}" if absent else what
         raise Refused(f"{what}; the keys are sealed: bring the passphrase or three shares with `grace keys renew`")
     print(f"keys in {settings.state_dir}: sealed; nothing needs them")
 
@@ -97,6 +102,9 @@ async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) ->
     if not rows:
         return
     missing = await epochs.restore(rows)
+    if missing:
+        # Epochs younger than the backup are lost, and so are their numbers: no other seed may go by one of them.
+        await epochs.rotate(SystemClock().now(), step=EPOCHS_LEFT_OUT)
     async with database.transaction():
         certificates = PostgresCertificates(database)
         for fact in facts:

@@ -33,7 +33,8 @@ from grace_common.transparency.strict import (
 PAYLOAD_TYPE: Final = "application/vnd.grace.key-directory.v1+json"
 FORMAT: Final = 1
 
-KeyPurpose = Literal["ca", "notary", "attestation", "log"]
+KeyPurpose = Literal["ca", "notary", "attestation", "log", "witness"]
+_NAMED: Final = ("log", "witness")
 
 
 class DirectoryExpired(Refused):
@@ -44,7 +45,7 @@ class DirectoryExpired(Refused):
 class DirectoryKey:
     """One public key and its time, RFC 3339; `not_after` is None while it is in use.
 
-    name  of a log's key, the log's origin; None for the others
+    name  that a log's or a witness's key signs notes under; None for the others
     """
 
     purpose: KeyPurpose
@@ -216,8 +217,8 @@ def _parse_entry(item: object) -> DirectoryKey:
         read_optional_string(members["not_after"], "not_after"),
         read_optional_string(members["name"], "name"),
     )
-    if (purpose == "log") != (key.name is not None):
-        raise Malformed(f"a key for {purpose} is called {key.name!r}: the log's has a name, no other has")
+    if (purpose in _NAMED) != (key.name is not None):
+        raise Malformed(f"a key for {purpose} is called {key.name!r}: keys that sign notes have names, no other has")
     begin = _time(key.not_before, "not_before")
     if key.not_after is not None and _time(key.not_after, "not_after") < begin:
         raise Malformed(f"key {key.key_id} ends before it begins")

@@ -133,8 +133,8 @@ def test_a_new_root_counts_when_the_old_one_has_signed_as_well() -> None:
         ({"extra": 1}, "unknown"),
         ({"keys": [CA.as_object(), CA.as_object()]}, "twice"),
         ({"keys": [CA.as_object() | {"purpose": "root"}]}, "purpose is 'root'"),
-        ({"keys": [CA.as_object() | {"name": "log"}]}, "the log's has a name, no other has"),
-        ({"keys": [LOG.as_object() | {"name": None}]}, "the log's has a name, no other has"),
+        ({"keys": [CA.as_object() | {"name": "log"}]}, "keys that sign notes have names, no other has"),
+        ({"keys": [LOG.as_object() | {"name": None}]}, "keys that sign notes have names, no other has"),
         ({"keys": [CA.as_object() | {"not_after": "2020-01-01T00:00:00Z"}]}, "ends before it begins"),
     ],
 )

@@ -22,6 +22,7 @@ from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import write_private
 from grace_crypto_signer.domain.root import Root
 
+PUBLISHED: Final = "keys"  # the folder beside the log: keys/0001.json
 VKEY: Final = "vkey"  # as the audit-log publishes it beside the log
 
 
@@ -102,6 +103,25 @@ def renew(
     return due
 
 
+def export(folder: Path, publication: Path) -> int:
+    """Copy the versions that are not beside the log yet into `keys/` there; return how many there were.
+
+    raises  OSError where this service may not write there, or there is no room
+    """
+    place = publication / PUBLISHED
+    missing = [file for file in files(folder) if not (place / _published_name(file)).exists()]
+    for file in missing:
+        place.mkdir(exist_ok=True)
+        draft = place / f".{file.name}"
+        draft.write_bytes(file.read_bytes())
+        draft.replace(place / _published_name(file))
+    return len(missing)
+
+
+def _published_name(file: Path) -> str:
+    return file.name.removeprefix("directory-")
+
+
 def _listed(
     folder: Path, vault: Vault, log: VerifierKey | None, known: Sequence[DirectoryKey], now: datetime
 ) -> tuple[DirectoryKey, ...]:
@@ -110,6 +130,12 @@ def _listed(
         DirectoryKey("ca", own.authority.public_key, key_files.made_at(folder, "ca").isoformat()),
         DirectoryKey("notary", own.notary.public_key, key_files.made_at(folder, "notary").isoformat()),
         DirectoryKey("attestation", own.attestation.public_key, key_files.made_at(folder, "attestation").isoformat()),
+        DirectoryKey(
+            "witness",
+            vault.witness.public_key,
+            key_files.made_at(folder, "witness").isoformat(),
+            name=f"{vault.authority.trust_domain}/witness",
+        ),
     ]
     if log is not None:
         in_use.append(DirectoryKey("log", log.public_key, now.isoformat(), name=log.name))

@@ -69,15 +69,18 @@ class PostgresEpochs:
             await self._add(connection, 1, FIRST_EPOCH)
         return True
 
-    async def rotate(self, now: datetime) -> Epoch:
-        """Make the next epoch, from which events are signed in two minutes; return it."""
+    async def rotate(self, now: datetime, step: int = 1) -> Epoch:
+        """Make the next epoch, from which events are signed in two minutes; return it.
+
+        step  how far its number is from the newest that is known
+        """
         async with self._database.transaction() as connection:
             known = await self._known(connection)
             if not known:
                 raise Refused("there is no epoch to follow: run `python -m grace_crypto_signer init`")
             if known[-1].not_before >= now + ROTATION_NOTICE:
                 raise Refused("another rotation took place at the same moment; nothing was changed by this one")
-            await self._add(connection, known[-1].number + 1, now + ROTATION_NOTICE)
+            await self._add(connection, known[-1].number + step, now + ROTATION_NOTICE)
         return (await self.load()).newest
 
     async def use(self, operations: int) -> EpochUse:

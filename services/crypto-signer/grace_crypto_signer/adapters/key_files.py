@@ -61,9 +61,9 @@ def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock)
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = _files(folder)
-    if all(file.exists() for file in (passphrase_file, *files.values(), root_files.public_file(folder))):
+    if passphrase_file.exists() and not missing(folder) and _is_sealed_to_root(folder):
         return False
-    kek_file, ca_file = files["kek"], files["ca"]
+    kek_file = files["kek"]
     if not passphrase_file.exists():
         if kek_file.exists():
             raise Refused(f"{passphrase_file} is missing, without which {kek_file} cannot be opened: restore it")
@@ -75,10 +75,32 @@ def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock)
             raise Refused(f"{kek_file} is missing, without which {', '.join(sealed)} cannot be opened: restore it")
         write_kek(folder, KeyEncryptionKey.generate(), read_passphrase(passphrase_file))
     kek = open_kek(folder, passphrase_file)
+    complete(folder, kek, trust_domain, clock, read_passphrase(passphrase_file))
+    return True
+
+
+def missing(folder: Path) -> list[str]:
+    """Return the names of the files that are not there yet: a newer version of Grace may want more keys."""
+    files = [*_files(folder).values(), root_files.public_file(folder)]
+    return [file.name for file in files if not file.exists()]
+
+
+def complete(folder: Path, kek: KeyEncryptionKey, trust_domain: str, clock: Clock, passphrase: bytes | None) -> None:
+    """Make what is missing below the key-encryption key.
+
+    passphrase  the key-encryption key's; only where there is no root yet, to which it is sealed then as well
+    raises      Refused when a key is missing that something present depends on
+    """
+    files, ca_file = _files(folder), _files(folder)["ca"]
     now = clock.now().replace(microsecond=0)
-    if not root_files.public_file(folder).exists():
-        root_files.make(folder, kek, now)
-        write_kek(folder, kek, read_passphrase(passphrase_file))  # now to the root as well
+    if not _is_sealed_to_root(folder):
+        if passphrase is None:
+            raise Refused(
+                f"{folder} has no root yet, and the passphrase of the key-encryption key is needed to make one"
+            )
+        if not root_files.public_file(folder).exists():
+            root_files.make(folder, kek, now)
+        write_kek(folder, kek, passphrase)  # now to the root as well
     if not ca_file.exists():
         if files["ca.pem"].exists():
             raise Refused(f"{ca_file} is missing, to which {files['ca.pem']} belongs: restore it")
@@ -90,7 +112,6 @@ def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock)
     for purpose in ("notary", "attestation", "witness"):
         if not files[purpose].exists():
             make_key(folder, kek, purpose, now)
-    return True
 
 
 def load(folder: Path, passphrase_file: Path, trust_domain: str) -> Vault:
@@ -232,6 +253,11 @@ def _with_older(folder: Path, kek: KeyEncryptionKey) -> KeyEncryptionKey:
         return kek  # of a change that came no further than this file
     old = kek.open(octets(stored["nonce"]), octets(stored["sealed"]), _old_name(stored["id"]))
     return replace(kek, older=(KeyEncryptionKey(stored["id"], old),))
+
+
+def _is_sealed_to_root(folder: Path) -> bool:
+    file = _files(folder)["kek"]
+    return "sealed_to_root" in parse_sealed(read_file(file), str(file), VERSION)
 
 
 def _files(folder: Path) -> dict[str, Path]:

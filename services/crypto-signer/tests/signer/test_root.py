@@ -86,6 +86,22 @@ def test_a_folder_from_before_there_was_a_root_gets_one(folder: Path) -> None:
     assert key_files.kek_by_root(folder, vault.root) == vault.kek
 
 
+def test_a_first_start_that_was_cut_short_is_made_whole(folder: Path) -> None:
+    stored = orjson.loads((folder / "kek.sealed.json").read_bytes())
+    whole = {name: value for name, value in stored.items() if name not in ("root", "sealed_to_root")}
+    write_private(folder / "kek.sealed.json", pretty(whole))
+    before = root_files.read_public(folder)
+
+    with pytest.raises(Refused, match="the passphrase of the key-encryption key is needed"):
+        key_files.complete(folder, kek(folder), DOMAIN, FixedClock(), None)
+    assert key_files.create(folder, folder / "kek-passphrase", DOMAIN, FixedClock())
+
+    assert root_files.read_public(folder) == before
+    root = root_files.load(folder, kek(folder))
+    assert root is not None
+    assert key_files.kek_by_root(folder, root) == kek(folder)
+
+
 def test_a_change_of_the_key_encryption_key_can_stop_anywhere(folder: Path) -> None:
     before = key_files.load(folder, folder / "kek-passphrase", DOMAIN)
     passphrase = key_files.read_passphrase(folder / "kek-passphrase")

@@ -6,9 +6,10 @@ from typing import Final
 
 from grace_common.contract.errors import Unready
 
-# What a C2SP tlog-tiles log consists of; anything else in the folder is not published.
+# What a C2SP tlog-tiles log consists of, and the key directory; anything else in the folder is not published.
 _PUBLISHED: Final = re.compile(
-    r"checkpoint(?:\.cosigned)?|witness-policy|vkey|ca(?:\.pem)?|tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?"
+    r"checkpoint(?:\.cosigned)?|witness-policy|vkey|ca(?:\.pem)?|keys/[0-9]{4,9}\.json|"
+    r"tile/(?:entries|[0-9]{1,2})/(?:x[0-9]{3}/)*[0-9]{3}(?:\.p/[0-9]{1,3})?"
 )
 
 
