@@ -18,11 +18,17 @@ from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.identity import CertificateIssued
+from grace_common.contract.events.ledger import CheckpointPublished
 from grace_common.contract.events.round import TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNotarized, OperationKeyGenerated
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
+from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
+from grace_common.runtime.service import Service
+from grace_common.testing.ledger import MemoryLog
+from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer import key_commands
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
@@ -82,6 +88,15 @@ async def next_of(consumer: AIOKafkaConsumer, type_: type[E], about: str) -> tup
             if isinstance(opened.event, type_) and about in record.value.decode():
                 return opened, opened.event
     raise AssertionError("the consumer ended")
+
+
+async def missing(service: Service, component: str) -> str:
+    """Return what a component says that it lacks, once it does."""
+    while True:
+        said = (await service.readiness())[component]
+        if said is not None:
+            return said
+        await asyncio.sleep(0.1)
 
 
 def test_an_issued_identity_is_private_and_certified_by_the_ca(settings: Settings) -> None:
@@ -229,3 +244,37 @@ def test_a_rotation_makes_the_next_epoch(settings: Settings) -> None:
 def test_without_its_passphrase_the_service_does_not_start(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="init"):
         build(settings.model_copy(update={"kek_passphrase_file": tmp_path / "lost"}))
+
+
+async def test_an_announced_checkpoint_is_cosigned_and_a_forks_is_not(
+    deployment: Deployment, settings: Settings, tmp_path: Path
+) -> None:
+    succeed(settings, "issue", topics.AUDIT_LOG, "--out", str(settings.identity_dir.parent / topics.AUDIT_LOG))
+    witness = build(settings.model_copy(update={"publication_dir": tmp_path}))
+    log, fork = MemoryLog("grace.local/log"), MemoryLog("grace.local/log")
+
+    async def announce(one: MemoryLog, *entries: bytes) -> CheckpointPublished:
+        one.append(*entries)
+        note = one.publish()
+        for path, data in one.files.items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(data)
+        root = one.tree().root_at(len(one.entries)).hex()
+        told = CheckpointPublished(tree_size=len(one.entries), root_sha256=root, checkpoint=note.decode())
+        fact = stated(told, "/grace/audit-log")
+        await deployment.send(topics.AUDIT_LOG, fact, workload=workload(settings, topics.AUDIT_LOG))
+        return told
+
+    async with deployment.reading(topics.AUDIT_LOG, topics.WITNESS) as cosigned, running(witness):
+        for entries in ((b"one", b"two"), (b"three",)):
+            told = await announce(log, *entries)
+            _, event = await next_of(cosigned, CheckpointCosigned, told.root_sha256)
+            key = VerifierKey.parse(event.witness)
+            assert (
+                open_checkpoint(event.checkpoint.encode(), log.key, [key], quorum=1).checkpoint.size == told.tree_size
+            )
+        await announce(fork, b"one", b"2", b"three", b"four")
+        async with asyncio.timeout(60):
+            said = await missing(witness, "witness")
+        assert "ALARM" in said
+        assert await cosigned.getmany(timeout_ms=1000) == {}
