@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -15,13 +16,17 @@ from grace_audit_log.main import build
 from grace_audit_log.settings import Settings
 from grace_cli.testing.deployment import Deployment, running, stated
 from grace_common.contract import envelope, topics
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
 from grace_common.contract.events.signature import EnvelopeNotarized
+from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.clock import SystemClock
+from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.checkpoint import open_checkpoint
-from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.note import SignatureType, VerifierKey
+from grace_common.transparency.policy import Policy
 from grace_common.transparency.tile import TreeReader
+from grace_common.transparency.witness import open_signed
 from pydantic import SecretStr
 
 
@@ -65,6 +70,14 @@ async def until_told(consumer: AIOKafkaConsumer, wanted: Sequence[UUID]) -> tupl
     raise AssertionError("the consumer ended")
 
 
+async def published(files: FolderPublication, path: str) -> bytes:
+    """Return a file once it is there."""
+    while True:
+        with suppress(Unready):
+            return files.read(path)
+        await asyncio.sleep(0.1)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
@@ -96,6 +109,29 @@ async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_
     assert exported.stdout == f"exported {checkpoint.size} entries to {tmp_path / 'export'}\n"
     live = content(settings.publication_dir)
     assert content(tmp_path / "export").items() <= live.items()
+
+
+async def test_what_the_witness_cosigned_is_published_beside_the_newest_checkpoint(
+    deployment: Deployment, settings: Settings
+) -> None:
+    witness, files = SeededKey("witness"), FolderPublication(settings.publication_dir)
+    key = witness.named("grace.local/witness", SignatureType.COSIGNATURE)
+    async with running(build(settings)):
+        log_key = VerifierKey.parse(files.read("vkey").decode().strip())
+        tree = open_signed(files.read("checkpoint"), [log_key])
+        _, note = tree.cosigned(key, witness.sign, 1_700_000_000)
+        told = CheckpointCosigned(
+            tree_size=tree.checkpoint.size,
+            root_sha256=tree.checkpoint.root.hex(),
+            checkpoint=note.encode().decode(),
+            witness=str(key),
+        )
+        await deployment.send("crypto-signer", stated(told, "/grace/crypto-signer"))
+        async with asyncio.timeout(60):
+            cosigned = await published(files, "checkpoint.cosigned")
+
+    assert cosigned == note.encode()
+    assert Policy.parse(files.read("witness-policy")).open(note.encode()).checkpoint == tree.checkpoint
 
 
 def test_the_log_key_is_private_and_one_that_others_can_read_is_refused(settings: Settings, tmp_path: Path) -> None:
