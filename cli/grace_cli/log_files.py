@@ -224,6 +224,7 @@ def export(
         and not (folder / "tile").exists()
     ):
         raise CliError(f"{folder} is not empty, and no earlier export", "name a new folder", Exit.USAGE)
+    cosigned = _cosigned(log, key)  # read first: the newest checkpoint is at least as large
     note, checkpoint = signed_checkpoint(log, key)
     begin(checkpoint.size)
     try:
@@ -236,10 +237,22 @@ def export(
         if checkpoint.values(CA_EXTENSION):
             authority = read_authority(None, log, checkpoint) or {}
             (folder / CA).write_text("".join(f"{encode_base64(ca)}\n" for ca in authority.values()))
+        if cosigned is not None:
+            (folder / COSIGNED).write_bytes(cosigned)
         (folder / CHECKPOINT).write_bytes(note)
     except OSError as error:
         raise CliError(f"{folder} cannot be written: {error}", "free some space, or name another folder") from error
     return checkpoint
+
+
+def _cosigned(log: TileReader, key: LogKey) -> bytes | None:
+    """Return the checkpoint that a witness cosigned, where there is one; Refused when the log did not sign it."""
+    try:
+        note = log.read(COSIGNED)
+    except Unready:
+        return None
+    open_checkpoint(note, key.key)
+    return note
 
 
 def described(checkpoint: Checkpoint, key: LogKey) -> dict[str, Any]:

@@ -79,6 +79,9 @@ def test_a_log_must_continue_a_checkpoint_that_satisfies_the_policy(tmp_path: Pa
         run(*demanding)
     (folder / "checkpoint.cosigned").write_bytes(seen)
     assert "cosigned: 300 entries, seen by the quorum 'w1' of the policy" in run(*demanding)
+    copy = str(tmp_path / "copy")
+    run("ledger", "export", copy, "--from", str(folder), "--log-key", str(log.key))
+    assert "seen by the quorum" in run("ledger", "verify", copy, "--log-key", str(log.key), "--witness-policy", policy)
 
     fork = MemoryLog("log.example")
     fork.append(*(b"other %d" % number for number in range(301)))
