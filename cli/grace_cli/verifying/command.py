@@ -83,7 +83,8 @@ class Report:
         if self.redacted is None:
             said.append(f"Every entry was hashed, and every tile and the root follow from them ({found.files} files).")
         else:
-            said.append("Every entry was hashed; every tile, checkpoint and column follows from the entries.")
+            rows = "tile, checkpoint, payload and column" if self.signed else "tile and checkpoint"
+            said.append(f"Every entry was hashed; every {rows} follows from the entries.")
             said += [f"The payload of entry {index} was redacted by entry {by}." for index, by in self.redacted.items()]
         if self.certificates is not None:
             said.append(f"The {self.certificates} certificates are as the CA signed them and as the entries ask.")
