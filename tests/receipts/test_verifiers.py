@@ -240,9 +240,8 @@ def restructured(name: str) -> list[Case]:
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_both_verifiers_judge_every_other_shape_alike_and_a_shorter_receipt_claims_less(name: str) -> None:
-    cases = restructured(name)
+def test_both_verifiers_judge_every_other_shape_alike_and_a_shorter_receipt_claims_less() -> None:
+    cases = restructured("authored")
 
     accepted = []
     for case, other in zip(cases, stand_alone(cases), strict=True):
