@@ -14,6 +14,7 @@ from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.signature import EnvelopeNotarized, OperationKeyGenerated
 from grace_common.contract.events.task import TaskSubmitted
+from grace_common.runtime.clock import SystemClock
 from grace_common.transparency.dsse import verify_envelope
 from grace_common.transparency.statement import OperationKey, read_leaf
 
@@ -51,7 +52,7 @@ def drill(backup: Backup, shares: Sequence[HeldShare], trust_domain: str) -> Dri
     _must_not_suffice(backup, shares[: THRESHOLD - 1])
     with tempfile.TemporaryDirectory(prefix="grace-drill-") as place:
         folder = Path(place) / "state"
-        backup_file.restore(backup, root, _PASSPHRASE, folder, trust_domain)
+        backup_file.restore(backup, root, _PASSPHRASE, folder, trust_domain, SystemClock())
         vault = key_files.open_vault(folder, key_files.kek_by_passphrase(folder, _PASSPHRASE), trust_domain)
         rows, _ = backup_file.waiting_rows(folder)
         keyring = Keyring([open_epoch(stored, vault.kek) for stored in rows])

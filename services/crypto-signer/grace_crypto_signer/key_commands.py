@@ -98,7 +98,7 @@ async def restore(settings: Settings, request: KeyRequest) -> Answer:
     found = _backup(request)
     root = found.root.combine(request.held)
     new = _made_passphrase(request)
-    kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain)
+    kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain, SystemClock())
     if request.new_passphrase is None:
         write_private(settings.passphrase_file, new)
     return {

@@ -16,6 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 import orjson
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
+from grace_common.runtime.clock import Clock
 from pydantic import ValidationError
 
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
@@ -31,6 +32,8 @@ PROBE: Final = uuid5(NAMESPACE_URL, "grace-backup-probe")  # an operation that n
 RESTORED: Final = "restored.json"
 _KIND: Final = "grace-keys-backup"
 _KEK_FILE: Final = "kek.sealed.json"
+# A witness that comes back without its memory could cosign a fork: what is restored gets another key instead.
+_LEFT_OUT: Final = ("witness.sealed.json",)
 _KEK_PUBLIC: Final = ("version", "id", "root", "sealed_to_root")
 
 
@@ -98,7 +101,7 @@ def make(
         raise Refused("nobody holds a share of the root yet, and without shares no backup opens: hand them out first")
     if kek.older:
         raise Refused("the key-encryption key is being changed: finish that first")
-    files = {name: file.read_bytes() for name, file in key_files.sealed_files(folder).items()}
+    files = {name: file.read_bytes() for name, file in key_files.sealed_files(folder).items() if name not in _LEFT_OUT}
     whole = orjson.loads(files[_KEK_FILE])
     files[_KEK_FILE] = pretty({name: whole[name] for name in _KEK_PUBLIC})
     files |= {file.name: file.read_bytes() for file in directory_files.files(folder)}
@@ -106,7 +109,9 @@ def make(
     return Backup(now, files, epochs, certificates, probes(open_epoch(stored, kek) for stored in epochs))
 
 
-def restore(backup: Backup, root: Root, passphrase: bytes, folder: Path, trust_domain: str) -> KeyEncryptionKey:
+def restore(
+    backup: Backup, root: Root, passphrase: bytes, folder: Path, trust_domain: str, clock: Clock
+) -> KeyEncryptionKey:
     """Put the keys back into an empty folder, under a new passphrase; what belongs in the database waits in a file.
 
     raises  Refused when the folder holds keys, or something of the backup does not open: nothing is left then
@@ -122,6 +127,7 @@ def restore(backup: Backup, root: Root, passphrase: bytes, folder: Path, trust_d
             write_private(folder / name, data)
         kek = key_files.kek_by_root(folder, root)
         key_files.write_kek(folder, kek, passphrase)
+        key_files.complete(folder, kek, trust_domain, clock, None)
         key_files.open_vault(folder, kek, trust_domain)
         directory_files.newest(folder)
         found = probes(open_epoch(stored, kek) for stored in backup.epochs)
@@ -129,7 +135,7 @@ def restore(backup: Backup, root: Root, passphrase: bytes, folder: Path, trust_d
             raise Refused("the backup's seeds do not make the keys that they made when it was taken")
         write_private(folder / RESTORED, pretty({"version": VERSION, **_rows(backup.epochs, backup.certificates)}))
     except Refused:
-        for name in (*backup.files, RESTORED):
+        for name in (*backup.files, *_LEFT_OUT, RESTORED):
             (folder / name).unlink(missing_ok=True)
         raise
     return kek

@@ -112,8 +112,13 @@ class Notarizing:
         return self._notary
 
     async def _publish_directories(self, notary: Notary) -> None:
+        """State the versions of the key directory that are new; one that cannot be read holds up no fact."""
         directories = self._keys.directories()
-        entries = [entry for signed in directories[self._directories :] for entry in notary.directory_entries(signed)]
+        try:
+            entries = [entry for one in directories[self._directories :] for entry in notary.directory_entries(one)]
+        except Refused as error:
+            _log.error("key_directory_not_stated", why=str(error))
+            return
         if entries:
             await self._producer.sign(entries)
         self._directories = len(directories)

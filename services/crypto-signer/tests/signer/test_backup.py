@@ -105,6 +105,8 @@ async def test_the_restored_signer_makes_the_same_keys(kept: Kept, database: Dat
     assert answer["epochs"] == 2
     assert await PostgresCertificates(database).every() == [CertificateIssued.example()]
     assert after.root is None
+    assert after.witness != before.witness, "a witness without its memory must not sign under its old name"
+    assert "witness.sealed.json" not in kept.backup.files
     assert directory_files.signed_versions(elsewhere.state_dir) == directory_files.signed_versions(kept.folder) != []
     assert all(file.stat().st_mode & 0o077 == 0 for file in elsewhere.state_dir.iterdir())
     await commands.init(elsewhere, {})  # nothing waits any more
@@ -208,7 +210,7 @@ async def test_a_damaged_backup_is_told_and_leaves_nothing(kept: Kept, tmp_path:
         with pytest.raises(Refused, match=r"backup\.json is (damaged|no)"):
             Backup.parse(content, "backup.json")
     with pytest.raises(Refused, match="does not open"):
-        backup_file.restore(kept.backup, Root(bytes(32)), b"x", tmp_path / "empty", DOMAIN)
+        backup_file.restore(kept.backup, Root(bytes(32)), b"x", tmp_path / "empty", DOMAIN, FixedClock())
     assert not list((tmp_path / "empty").iterdir())
 
 

@@ -293,6 +293,15 @@ async def test_each_version_of_the_key_directory_becomes_one_entry() -> None:
     assert verified(topics.signed) == 3
 
 
+async def test_a_directory_that_cannot_be_read_holds_up_no_fact() -> None:
+    topics = MemoryTopics()
+    handler = notarizing(topics, keys=MemoryKeys(signed=[b"{}"]))
+
+    await handler.handle([record(Stated(TaskSubmitted.example()))])
+
+    assert verified(topics.signed) == 1
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while True:
