@@ -12,7 +12,7 @@ from grace_common.contract.events.base import answer_id
 from grace_common.contract.events.round import ApprovalRecorded, TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.transparency import merkle
-from grace_common.transparency.attestation import Attestation
+from grace_common.transparency.attestation import AUTHORSHIP, PROVENANCE, REVIEW, TEST_RESULT, Attestation
 from grace_common.transparency.checkpoint import PREVIOUS_EXTENSION, open_checkpoint
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import OperationKey, Statement
@@ -31,6 +31,7 @@ KEY_ENTRY: Final = "cryptographic_key_generated"  # entry type of an operation's
 SIGNER: Final = "crypto-signer"
 _CAUSES: Final = (TaskCompleted.TYPE, ApprovalRecorded.TYPE)  # facts that are attested as well
 _MOST_ATTESTATIONS: Final = 8  # of one fact
+_ORDINALS: Final = {PROVENANCE: 0, REVIEW: 0, TEST_RESULT: 1, AUTHORSHIP: 2}  # by which the notary tells them apart
 _BEHIND: Final = 4_096  # entries before its own chunk within which an attestation's fact is looked for
 _ENTRIES: Final = (
     "SELECT entry.*, content FROM entry LEFT JOIN payload USING (index) WHERE index >= $1 AND index < $2 ORDER BY index"
@@ -49,6 +50,14 @@ class CheckedRows(Checked):
     hashes: list[bytes] = field(default_factory=list)
     checkpoints: list[tuple[int, bytes]] = field(default_factory=list)
     unpaid: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What makes an attestation: the ordinal in its id, and the columns that it has from the fact that it attests."""
+
+    ordinal: int
+    columns: dict[str, Any]
 
 
 def check_rows(log: DatabaseLog, key: VerifierKey, job: Job) -> CheckedRows:
@@ -117,13 +126,13 @@ def _check_columns(
     statements: Mapping[int, Statement | Attestation],
     checked: CheckedRows,
 ) -> None:
-    causes: dict[UUID, dict[str, Any]] = {}
+    causes: dict[UUID, Cause] = {}
     if any(isinstance(said, Attestation) for said in statements.values()):
         causes = _causes(log, job)
     for index, said in statements.items():
         row = rows[index]
         if isinstance(said, Attestation):
-            expected = _attested(row["entry_id"], causes)
+            expected = _attested(said, row["entry_id"], causes)
             digest = None
         else:
             expected, digest = _columns(said), said.digest if said.announced is None else None
@@ -161,15 +170,16 @@ def _uuid(text: str) -> UUID | str:
         return text  # equals no column, and is shown as it is
 
 
-def _attested(entry_id: UUID, causes: Mapping[UUID, dict[str, Any]]) -> dict[str, Any]:
+def _attested(said: Attestation, entry_id: UUID, causes: Mapping[UUID, Cause]) -> dict[str, Any]:
     """Return the index columns that belong to an attestation: those of the fact that it attests."""
     expected: dict[str, Any] = {"entry_type": ArtifactAttested.TYPE, "actor": SIGNER, "service": SIGNER}
-    if entry_id not in causes:
+    cause = causes.get(entry_id)
+    if cause is None or _ORDINALS.get(said.predicate_type, cause.ordinal) != cause.ordinal:
         return expected | {"entry_id": "what it attests, a fact shortly before it"}
-    return expected | causes[entry_id]
+    return expected | cause.columns
 
 
-def _causes(log: DatabaseLog, job: Job) -> dict[UUID, dict[str, Any]]:
+def _causes(log: DatabaseLog, job: Job) -> dict[UUID, Cause]:
     """Return the columns of facts in and shortly before a job, by the ids of the attestations that follow from them."""
     rows = log.rows(
         "SELECT entry_id, operation_id, correlation, time FROM entry "
@@ -179,9 +189,9 @@ def _causes(log: DatabaseLog, job: Job) -> dict[UUID, dict[str, Any]]:
         list(_CAUSES),
     )
     return {
-        answer_id(UUID(str(row["entry_id"])), ArtifactAttested.TYPE, ordinal): {
-            name: row[name] for name in ("operation_id", "correlation", "time")
-        }
+        answer_id(UUID(str(row["entry_id"])), ArtifactAttested.TYPE, ordinal): Cause(
+            ordinal, {name: row[name] for name in ("operation_id", "correlation", "time")}
+        )
         for row in rows
         for ordinal in range(_MOST_ATTESTATIONS)
     }

@@ -5,20 +5,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid5
 
+import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from grace_audit_log.adapters.ledger_store import PostgresLedgerWriter
+from grace_audit_log.adapters.ledger_store import PostgresLedgerWriter, connect
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.entry import Entry, read_entry
 from grace_audit_log.domain.tree import LogIdentity, grow
 from grace_audit_log.handlers.files import publish_authority
 from grace_audit_log.ports import Position
 from grace_cli.log_files import FolderLog, read_log_key
+from grace_cli.testing.stack import Postgres
 from grace_cli.verifying.command import Wanted, verify_database
 from grace_common.contract import envelope
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.operation import OperationSucceeded
 from grace_common.contract.events.round import TaskCompleted
+from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.contract.events.task import ProducerEnrolled, RedactionRequested, TaskSubmitted
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.checkpoint import ca_extension
@@ -54,7 +57,9 @@ def notarized(number: int, event: Event, service: str = "gateway") -> list[Entry
     return [read_entry(record) for record in NOTARY.notarize(topic, key, value, service)]
 
 
-async def test_what_the_notary_states_verifies_row_by_row(database_url: str, tmp_path: Path) -> None:
+async def test_what_the_notary_states_verifies_row_by_row(
+    database_url: str, tmp_path: Path, postgres: Postgres
+) -> None:
     entries = [read_entry(record) for record in NOTARY.key_entries()]
     entries += notarized(0, TaskSubmitted.example())
     entries += notarized(1, ProducerEnrolled.example())
@@ -76,4 +81,17 @@ async def test_what_the_notary_states_verifies_row_by_row(database_url: str, tmp
     assert report.findings.faults == []
     assert report.findings.signatures == len(entries)
     assert report.redacted == {target: len(entries) - 1}
-    assert sum(one.entry_type == "grace.artifact-attested.v1" for one in entries) >= 1
+
+    one, other = [index for index, entry in enumerate(entries) if entry.entry_type == ArtifactAttested.TYPE][:2]
+    own = await connect(database_url)
+    admin = await asyncpg.connect(postgres.url())
+    await admin.execute(f"SET search_path = {await own.fetchval('SELECT current_schema()')}")
+    await admin.execute("SET session_replication_role = replica")
+    for index, entry_id in ((one, UUID(int=0)), (other, entries[one].entry_id), (one, entries[other].entry_id)):
+        await admin.execute("UPDATE entry SET entry_id = $2 WHERE index = $1", index, entry_id)
+    await own.close()
+    await admin.close()
+
+    exchanged = await asyncio.to_thread(lambda: verify_database(database_url, log, wanted, int, int))
+
+    assert [fault.index for fault in exchanged.findings.faults] == [one, other]
