@@ -25,6 +25,7 @@ from grace_common.contract.topics import (
     SIGNATURE,
     TASK,
     TOPICS,
+    WITNESS,
 )
 from grace_common.transparency.receipt import ReceiptRejected, verify_receipt
 
@@ -218,7 +219,7 @@ def test_schema_validation(ada: Person, olga: Person, bus: Bus) -> None:
     refused = {letter["refusal_id"] for letter in olga.items("/api/governance/dead-letters")}
 
     records = bus.read("gateway", (TASK, ROUND, CANDIDATE, DECISION, OPERATION, DEAD_LETTER, LEDGER, IDENTITY))
-    records += bus.read("audit-log", (SIGNATURE,))
+    records += bus.read("audit-log", (SIGNATURE, WITNESS))
     assert {record.place.topic for record in records} >= {topic.name for topic in TOPICS} - {
         INTAKE.name,
         DEAD_LETTER.name,
