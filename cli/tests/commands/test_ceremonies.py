@@ -1,6 +1,10 @@
 """`grace keys split`, `backup`, `restore`, `drill`, … on a state folder, with the signer's own commands."""
 
 import json
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -199,3 +203,54 @@ def test_files_that_are_no_shares_are_named(run: Run, state: Path, words: Path, 
         assert outcome.code == Exit.USAGE
         assert f"{file} is no share of a root" in str(outcome.error)
     assert "cannot be read" in str(run("keys", "passphrase", "--passphrases", str(tmp_path / "none")).error)
+
+
+@pytest.fixture
+def short_home() -> Iterator[Path]:
+    """A state folder whose path is short enough for a Unix socket."""
+    with tempfile.TemporaryDirectory(prefix="grace-") as place:
+        state = Path(place) / "state/crypto-signer"
+        state.mkdir(parents=True)
+        yield Path(place)
+
+
+def test_the_passphrase_goes_over_the_socket_of_the_signer_that_waits(run: Run, short_home: Path, words: Path) -> None:
+    heard: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(short_home / "state/crypto-signer/unseal.sock"))
+        door.listen()
+
+        def answer(said: bytes) -> None:
+            connection, _ = door.accept()
+            with connection, connection.makefile("rb") as file:
+                heard.append(file.readline())
+                connection.sendall(said)
+
+        outcomes = []
+        for said in (b'{"unsealed":true,"kek":"3f2a"}\n', b'{"error":"the passphrase does not open it"}\n', b""):
+            thread = threading.Thread(target=answer, args=(said,))
+            thread.start()
+            words_of = ("--passphrases", str(words))
+            outcomes.append(run("keys", "unseal", *words_of, environ={"GRACE_HOME": str(short_home)}))
+            thread.join()
+
+    assert json.loads(heard[0]) == {"passphrase": "the words of kek"}
+    assert "starts to sign (key-encryption key 3f2a)" in outcomes[0].out
+    assert [outcome.code for outcome in outcomes] == [Exit.OK, Exit.REFUSED, Exit.FAILED]
+    assert "closed the connection" in str(outcomes[2].error)
+
+
+def test_where_no_signer_waits_it_says_so(run: Run, short_home: Path, words: Path) -> None:
+    outcome = run("keys", "unseal", "--passphrases", str(words), environ={"GRACE_HOME": str(short_home)})
+
+    assert outcome.code == Exit.NOT_RUNNING
+    assert "no crypto-signer waits to be unsealed" in str(outcome.error)
+    assert outcome.error
+    assert "GRACE_SEALED=true" in outcome.error.advice
+
+
+def test_certificates_are_renewed_with_the_database_alone(run: Run, state: Path) -> None:
+    outcome = run("keys", "renew")
+
+    assert outcome.code == Exit.NOT_READY
+    assert "the database does not answer" in str(outcome.error)
