@@ -19,8 +19,8 @@ demo: setup sandbox ## The main job, end to end: a request becomes reviewed code
 test: setup sandbox ## Every test, on real Kafka and PostgreSQL, with coverage
 	@bash tools/test.sh
 
-test-unit: setup ## The tests that need no server
-	@$(RUN) -m pytest -n 2 --dist loadscope -m "not stack" $(ARGS)
+test-unit: setup ## The tests that need no server and no patience
+	@$(RUN) -m pytest -n 2 --dist loadscope -m "not stack and not sweep" $(ARGS)
 
 check: setup ## Format, lint, types, boundaries, schemas
 	@bash tools/check.sh

@@ -19,6 +19,9 @@ pytest_plugins = ["grace_cli.testing.stack", "grace_cli.testing.deployment"]
 # `sandbox` and `evaluator` run bubblewrap and every analyser for real, `llama` a model's server: that takes as long.
 SERVERS = frozenset({"kafka", "postgres", "deployment", "grace", "stack", "sandbox", "evaluator", "llama"})
 
+# Sweeps over every changed value, whole logs and key ceremonies (a share's passphrase costs a second on purpose).
+SWEEPS = ("tests/receipts/", "cli/tests/verifying/", "cli/tests/commands/test_ceremonies.py")
+
 # What runs on one worker, begun first: the tests of the one running Grace; those of the sandbox, whose processes are
 # counted by uid, so that two of its tests at once would count each other's.
 TOGETHER = ("tests/e2e/", "services/code-gen/tests/adapters/")
@@ -36,8 +39,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs servers as `stack`, so that `-m "not stack"` runs the unit tests alone."""
+    """Mark what needs servers as `stack` and what takes long by itself as `sweep`: the rest are the unit tests."""
     for item in items:
+        if item.nodeid.startswith(SWEEPS):
+            item.add_marker(pytest.mark.sweep)
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.stack)
     items.sort(key=lambda item: not item.nodeid.startswith(TOGETHER))

@@ -25,6 +25,8 @@ from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, BadSeal, SealC
 # All that bytes which are no certificate of ours make the library raise: found by changing bytes of a good one.
 _MALFORMED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
+_WHOLE_BYTES: Final = b"\x03\x41\x00"  # BIT STRING of 65 bytes, no bit of them unused (X.690, section 8.6)
+
 
 class RevokedKey(Refused):
     """The seal's key was revoked before the broker took the record, or its certificate did not hold then."""
@@ -180,6 +182,9 @@ class Directory:
             certificate.verify_directly_issued_by(self.authority)
         except _MALFORMED as error:
             raise Refused(f"the certificate of key {stated.key_id} is not this CA's: {error}") from error
+        if not stated.certificate.endswith(_WHOLE_BYTES + certificate.signature):
+            # Unused bits of a BIT STRING are ignored where they are zero: one certificate, but not the same bytes.
+            raise Refused(f"the certificate of key {stated.key_id} does not end with its signature's 64 whole bytes")
         public_key = certificate.public_key()
         if not isinstance(public_key, Ed25519PublicKey) or key_id(public_key) != stated.key_id:
             raise Refused(f"the certificate is not about key {stated.key_id}")

@@ -241,6 +241,17 @@ def test_a_damaged_certificate_is_refused_whatever_the_damage(data: st.DataObjec
         KNOWN.directory.learn(*KNOWN.state(stated), KNOWN.now)
 
 
+def test_a_certificate_whose_signature_is_written_in_another_way_is_refused() -> None:
+    world = World()
+    while world.signer.certificate.signature[-1] & 1:  # a last bit that is zero may be said to be unused
+        world = World()
+    der = bytearray(world.signer.certificate.public_bytes(Encoding.DER))
+    der[-65] = 1
+
+    with pytest.raises(Refused, match="64 whole bytes"):
+        world.learn(world.signer, "service/crypto-signer", certificate=bytes(der))
+
+
 def test_a_certificate_of_no_known_version_is_refused(world: World) -> None:
     der = world.signer.certificate.public_bytes(Encoding.DER)
     version = b"\xa0\x03\x02\x01"  # [0] EXPLICIT INTEGER, RFC 5280 section 4.1
