@@ -100,47 +100,19 @@ class Notary:
         raises  Refused when it is no key directory
         """
         directory = KeyDirectory.parse(DsseEnvelope.parse(signed).payload)
-        operation = uuid5(NAMESPACE_URL, f"grace-key-directory:{digest_of(signed)}")
-        entry_id = uuid5(operation, KeyDirectoryPublished.TYPE)
-        moment = datetime.fromisoformat(directory.issued)
-        fact = Fact(
-            id=entry_id,
-            type=KeyDirectoryPublished.TYPE,
-            time=directory.issued,
-            correlation="keys",
-            causation=None,
-            operation=operation,
-            actor=topics.CRYPTO_SIGNER,
-            traceparent=None,
-            data={},
-            moment=moment,
-        )
-        epoch = self.keyring.epoch_at(moment)
+        digest = digest_of(signed)
+        operation = uuid5(NAMESPACE_URL, f"grace-key-directory:{digest}")
+        fact = _own_fact(KeyDirectoryPublished.TYPE, operation, directory.issued)
+        epoch = self.keyring.epoch_at(fact.moment)
         signing = epoch.operation_key(operation)
-        statement = Statement(
-            id=str(entry_id),
-            type=fact.type,
-            service=topics.CRYPTO_SIGNER,
-            actor=topics.CRYPTO_SIGNER,
-            subject_type="key-directory",
-            subject=str(directory.version),
-            topic=None,
-            key=None,
-            time=fact.time,
-            correlation_id=fact.correlation,
-            causation_id=None,
-            operation_id=str(operation),
-            digest=digest_of(signed),
-        )
+        statement = _own_statement(fact, fact.id, fact.type, "key-directory", str(directory.version), digest=digest)
         published = _record(
             KeyDirectoryPublished,
-            entry_id,
+            fact.id,
             fact,
-            entry_id=entry_id,
+            entry_id=fact.id,
             leaf=sign_statement(statement, signing.key_id, signing.sign),
             entry_type=fact.type,
-            actor=topics.CRYPTO_SIGNER,
-            service=topics.CRYPTO_SIGNER,
             more={"version": directory.version, "root_id": key_id(directory.root), "payload": _text(signed)},
         )
         return [self._announce(signing, epoch, fact), published]
@@ -209,20 +181,13 @@ class Notary:
 
     def _announce(self, signing: SigningKey, epoch: Epoch, fact: Fact) -> bytes:
         entry_id = uuid5(fact.operation, f"key|{epoch.number}")
-        statement = Statement(
-            id=str(entry_id),
-            type=OperationKeyGenerated.TYPE,
-            service=topics.CRYPTO_SIGNER,
-            actor=topics.CRYPTO_SIGNER,
-            subject_type="operation",
-            subject=str(fact.operation),
-            topic=None,
-            key=None,
-            time=fact.time,
-            correlation_id=fact.correlation,
-            causation_id=str(fact.id),
-            operation_id=str(fact.operation),
-            digest=None,
+        statement = _own_statement(
+            fact,
+            entry_id,
+            OperationKeyGenerated.TYPE,
+            "operation",
+            str(fact.operation),
+            causation=fact.id,
             announced=OperationKey(signing.public_key, str(fact.operation), epoch.number),
         )
         own = self.own.notary
@@ -233,8 +198,6 @@ class Notary:
             entry_id=entry_id,
             leaf=sign_statement(statement, own.key_id, own.sign),
             entry_type=KEY_ENTRY,
-            actor=topics.CRYPTO_SIGNER,
-            service=topics.CRYPTO_SIGNER,
             more={"key_id": signing.key_id, "public_key": _text(signing.public_key), "epoch": epoch.number},
         )
 
@@ -247,52 +210,22 @@ class Notary:
             entry_id=entry_id,
             leaf=leaf,
             entry_type=ArtifactAttested.TYPE,
-            actor=topics.CRYPTO_SIGNER,
-            service=topics.CRYPTO_SIGNER,
             more={"task_id": fact.data["task_id"], "artifact_sha256": artifact_sha256},
         )
 
     def _publish(self, published: SigningKey, purpose: Purpose) -> bytes:
         operation = uuid5(NAMESPACE_URL, f"grace-key:{published.key_id}")
-        entry_id = uuid5(operation, NotaryKeyPublished.TYPE)
-        fact = Fact(
-            id=entry_id,
-            type=NotaryKeyPublished.TYPE,
-            time=self.own.since.isoformat(),
-            correlation="keys",
-            causation=None,
-            operation=operation,
-            actor=topics.CRYPTO_SIGNER,
-            traceparent=None,
-            data={},
-            moment=self.own.since,
-        )
-        statement = Statement(
-            id=str(entry_id),
-            type=NotaryKeyPublished.TYPE,
-            service=topics.CRYPTO_SIGNER,
-            actor=topics.CRYPTO_SIGNER,
-            subject_type="key",
-            subject=published.key_id,
-            topic=None,
-            key=None,
-            time=fact.time,
-            correlation_id=fact.correlation,
-            causation_id=None,
-            operation_id=str(operation),
-            digest=None,
-            announced=PublishedKey(published.public_key, purpose),
-        )
+        fact = _own_fact(NotaryKeyPublished.TYPE, operation, self.own.since.isoformat())
+        announced = PublishedKey(published.public_key, purpose)
+        statement = _own_statement(fact, fact.id, fact.type, "key", published.key_id, announced=announced)
         own = self.own.authority
         return _record(
             NotaryKeyPublished,
-            entry_id,
+            fact.id,
             fact,
-            entry_id=entry_id,
+            entry_id=fact.id,
             leaf=sign_statement(statement, own.key_id, own.sign),
             entry_type=NotaryKeyPublished.TYPE,
-            actor=topics.CRYPTO_SIGNER,
-            service=topics.CRYPTO_SIGNER,
             more={"key_id": published.key_id, "public_key": _text(published.public_key), "purpose": purpose},
         )
 
@@ -348,6 +281,52 @@ def _subject(fact: Fact, topic: str, key: str) -> tuple[str, str]:
     return topics.by_name(topic).noun, key
 
 
+def _own_fact(type_: str, operation: UUID, time: str) -> Fact:
+    """Return what the signer states of its own keys, which nothing on the bus caused."""
+    return Fact(
+        id=uuid5(operation, type_),
+        type=type_,
+        time=time,
+        correlation="keys",
+        causation=None,
+        operation=operation,
+        actor=topics.CRYPTO_SIGNER,
+        traceparent=None,
+        data={},
+        moment=datetime.fromisoformat(time),
+    )
+
+
+def _own_statement(
+    fact: Fact,
+    entry_id: UUID,
+    type_: str,
+    subject_type: str,
+    subject: str,
+    *,
+    causation: UUID | None = None,
+    digest: str | None = None,
+    announced: OperationKey | PublishedKey | None = None,
+) -> Statement:
+    """Return the statement of something that the signer itself did: it stands on no topic of the bus."""
+    return Statement(
+        id=str(entry_id),
+        type=type_,
+        service=topics.CRYPTO_SIGNER,
+        actor=topics.CRYPTO_SIGNER,
+        subject_type=subject_type,
+        subject=subject,
+        topic=None,
+        key=None,
+        time=fact.time,
+        correlation_id=fact.correlation,
+        causation_id=None if causation is None else str(causation),
+        operation_id=str(fact.operation),
+        digest=digest,
+        announced=announced,
+    )
+
+
 def _record(
     event: type[Event],
     id_: UUID,
@@ -356,8 +335,8 @@ def _record(
     entry_id: UUID,
     leaf: bytes,
     entry_type: str,
-    actor: str,
-    service: str,
+    actor: str = topics.CRYPTO_SIGNER,
+    service: str = topics.CRYPTO_SIGNER,
     more: dict[str, Any],
 ) -> bytes:
     """Return an envelope's bytes as `contract.envelope` would encode it, without the cost of its classes."""
