@@ -229,9 +229,10 @@ class Commits:
         await commit(self._consumer(), positions)
 
     async def _soon(self) -> None:
-        await asyncio.sleep(_COMMIT_AFTER_S)
         try:
-            await self.flush()
+            while self._positions:  # what is noted during a commit waits for the next one, not for the next record
+                await asyncio.sleep(_COMMIT_AFTER_S)
+                await self.flush()
         except Exception as error:  # noqa: BLE001  (a bug of any kind must stop the service, not this task alone)
             fail(self._stopped_by, error)
 
