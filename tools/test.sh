@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 
 if ! command -v go >/dev/null; then
-  echo "the interoperability tests need Go (a foreign client must accept our log): install Go 1.23 or newer" >&2
+  echo "the interoperability tests need Go (a foreign client must accept our log): install Go 1.24 or newer" >&2
   exit 1
 fi
 rm -f .coverage .coverage.*

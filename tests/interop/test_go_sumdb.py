@@ -1,4 +1,4 @@
-"""Go's own transparency-log packages accept a log that the library wrote, and refuse a changed one."""
+"""Foreign tools accept a log of ours and refuse a changed one: Go's transparency-log packages, and Tessera's fsck."""
 
 import shutil
 import subprocess
@@ -7,13 +7,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from grace_cli.log_files import LogKey
+from grace_cli.log_files import export as export_log
 from grace_common.testing.ledger import MemoryLedger, MemoryLog, SeededKey
 from grace_common.transparency.note import SignatureType
 from grace_common.transparency.proof_file import ProofFile
-from grace_common.transparency.tile import Tile
+from grace_common.transparency.tile import Tile, encode_bundle
 from grace_common.transparency.witness import open_signed
 
-PROGRAM = Path(__file__).parent / "go"
+PROGRAMS = Path(__file__).parent / "go"
 USUAL_PLACE = "/usr/local/go/bin/go"  # where Go's own installer puts it, often without a place in PATH
 
 
@@ -27,22 +29,34 @@ def find_go() -> str:
 
 
 @pytest.fixture(scope="session")
-def accept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Go program, built once."""
-    program = tmp_path_factory.mktemp("interop") / "accept"
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the Go programs, built once."""
+    folder = tmp_path_factory.mktemp("interop")
     built = subprocess.run(
-        [find_go(), "build", "-buildvcs=false", "-o", program, "."],
-        cwd=PROGRAM,
+        [find_go(), "build", "-buildvcs=false", "-o", f"{folder}/", ".", "./fsck"],
+        cwd=PROGRAMS,
         capture_output=True,
         text=True,
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    return program
+    return folder
 
 
-def run(accept: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([accept, folder], capture_output=True, text=True, check=False)
+@pytest.fixture
+def accept(programs: Path) -> Path:
+    """The program on Go's own packages, which checks proofs besides."""
+    return programs / "interop"
+
+
+@pytest.fixture(params=["interop", "fsck"])
+def foreign(programs: Path, request: pytest.FixtureRequest) -> Path:
+    """Each of the programs."""
+    return programs / str(request.param)
+
+
+def run(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, folder], capture_output=True, text=True, check=False)
 
 
 @cache
@@ -83,25 +97,36 @@ def test_go_accepts_the_exported_log(accept: Path, tmp_path: Path, size: int) ->
     assert answer.stdout.endswith(f" {len(indices)} proof files, root {root}\n")
 
 
-def test_go_accepts_a_ledger_of_statements(accept: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537])
+def test_tesseras_fsck_accepts_what_the_export_command_writes(programs: Path, tmp_path: Path, size: int) -> None:
+    log = log_of(size)
+    export_log(log, LogKey(log.key, "test", with_the_log=True), tmp_path, int, int)
+
+    answer = run(programs / "fsck", tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == f"accepted log.example/grace: {size} entries, root {log.tree().root_at(size).hex()}\n"
+
+
+def test_foreigners_accept_a_ledger_of_statements(foreign: Path, tmp_path: Path) -> None:
     ledger = MemoryLedger()
     ledger.deliver()
     export(ledger.log, tmp_path)
 
-    answer = run(accept, tmp_path)
+    answer = run(foreign, tmp_path)
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("accepted log.example/grace: 310 entries, ")
 
 
-def test_go_accepts_a_checkpoint_with_the_cosignature_of_a_witness(accept: Path, tmp_path: Path) -> None:
+def test_foreigners_accept_a_checkpoint_with_the_cosignature_of_a_witness(foreign: Path, tmp_path: Path) -> None:
     log, witness = log_of(257), SeededKey("witness")
     export(log, tmp_path)
     key = witness.named("witness.example/w1", SignatureType.COSIGNATURE)
     _, cosigned = open_signed(log.files["checkpoint"], [log.key]).cosigned(key, witness.sign, 1_700_000_000)
     (tmp_path / "checkpoint").write_bytes(cosigned.encode())
 
-    answer = run(accept, tmp_path)
+    answer = run(foreign, tmp_path)
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("accepted log.example/grace: 257 entries, ")
@@ -110,13 +135,24 @@ def test_go_accepts_a_checkpoint_with_the_cosignature_of_a_witness(accept: Path,
 @pytest.mark.parametrize(
     "path", ["checkpoint", Tile(0, 0).path, Tile(0, 1, 1).path, Tile(1, 0, 1).path, Tile(-1, 0).path]
 )
-def test_go_refuses_the_log_once_a_byte_is_changed(accept: Path, tmp_path: Path, path: str) -> None:
+def test_foreigners_refuse_the_log_once_a_byte_is_changed(foreign: Path, tmp_path: Path, path: str) -> None:
     export(log_of(257), tmp_path)
     changed = bytearray((tmp_path / path).read_bytes())
     changed[len(changed) // 2] ^= 1
     (tmp_path / path).write_bytes(changed)
 
-    answer = run(accept, tmp_path)
+    answer = run(foreign, tmp_path)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("refused: ")
+
+
+def test_foreigners_refuse_a_bundle_that_has_lost_its_last_entry(foreign: Path, tmp_path: Path) -> None:
+    log = log_of(257)
+    export(log, tmp_path)
+    (tmp_path / Tile(-1, 0).path).write_bytes(encode_bundle(log.entries[:255]))
+
+    answer = run(foreign, tmp_path)
 
     assert answer.returncode == 1
     assert answer.stderr.startswith("refused: ")
