@@ -1,8 +1,9 @@
 """Verify a Grace receipt: one file, Python's standard library and `cryptography`, no network, nothing of Grace.
 
-    python verify_receipt.py receipt.json FILE --log-key VKEY [--witness-key VKEY … --quorum N]
+    python verify_receipt.py receipt.json FILE --log-key VKEY [--witness-key VKEY … --quorum N] [--witness-policy FILE]
 
-Written from docs/receipt-format.md and docs/ledger-format.md; the numbers in the comments are the steps of the former.
+Written from docs/receipt-format.md (whose steps are the numbers in the comments), docs/ledger-format.md and, for the
+witness policy, c2sp.org/tlog-policy.
 Exit code 0: what is printed is proven. 1: nothing is, and standard error says why. 2: it was called wrongly.
 """
 
@@ -129,21 +130,21 @@ class VerifierKey:
             raise Rejected(f"{vkey!r} is no vkey")
         material = decoded(parts[2], "the vkey's key", 33)
         self.name, self.public_key = parts[0], material[1:]
-        self.id = sha256(self.name.encode() + b"\n" + material).digest()[:4]
         check_name(self.name)
+        self.id = sha256(self.name.encode() + b"\n" + material).digest()[:4]
         if material[0] != type_ or parts[1] != self.id.hex():
             raise Rejected(f"the vkey of {self.name} is of another type than {type_}, or its key id is another key's")
 
 
 def check_name(name: str) -> None:
-    if not name or "+" in name or any(sign.isspace() or sign < " " for sign in name):
+    if not name or "+" in name or any(sign.isspace() or sign < " " or "\ud800" <= sign <= "\udfff" for sign in name):
         raise Rejected(f"{name!r} is no key name")
 
 
 class Checkpoint:
     """A signed note whose log signature, and whose witnesses' cosignatures, verify."""
 
-    def __init__(self, note: str, log: VerifierKey, witnesses: list[VerifierKey], quorum: int) -> None:
+    def __init__(self, note: str, log: VerifierKey, witnesses: list[VerifierKey]) -> None:
         body, blank, signatures = note.rpartition("\n\n")
         if any(sign < " " and sign != "\n" for sign in note) or not blank or not signatures.endswith("\n"):
             raise Rejected("the checkpoint is no signed note")
@@ -162,7 +163,7 @@ class Checkpoint:
         if not found:
             raise Rejected(f"the checkpoint has no signature by the key of {log.name}")
         check_signature(log.public_key, found[0], signed.encode(), "the checkpoint")
-        self.seen: dict[str, int] = {}
+        self.seen: dict[tuple[str, bytes], int] = {}
         for witness in witnesses:
             for raw in [raw for name, id_, raw in lines if (name, id_) == (witness.name, witness.id)][:1]:
                 if len(raw) != 72:
@@ -170,9 +171,7 @@ class Checkpoint:
                 at = int.from_bytes(raw[:8], "big")
                 message = f"cosignature/v1\ntime {at}\n{signed}".encode()
                 check_signature(witness.public_key, raw[8:], message, f"the checkpoint, by {witness.name},")
-                self.seen[witness.name] = at
-        if len(self.seen) < quorum:
-            raise Rejected(f"{len(self.seen)} of the {quorum} witnesses demanded cosigned the checkpoint")
+                self.seen[witness.name, witness.id] = at
 
 
 def signature_line(line: str) -> tuple[str, bytes, bytes]:
@@ -184,6 +183,64 @@ def signature_line(line: str) -> tuple[str, bytes, bytes]:
     if len(data) <= 4:
         raise Rejected(f"the signature of {name} has {len(data)} bytes")
     return name, data[:4], data[4:]
+
+
+class Policy:
+    """A witness policy: which logs, which witnesses, and how many of them must have cosigned (c2sp.org/tlog-policy)."""
+
+    def __init__(self, data: bytes) -> None:
+        if not re.fullmatch(rb"([\t\n -~\x80-\xff]*\n)?", data):
+            raise Rejected("the witness policy holds control characters, or its last line does not end")
+        self.logs: list[VerifierKey] = []
+        self.witnesses: dict[str, VerifierKey] = {}
+        self.groups: dict[str, tuple[int, set[str]]] = {}  # in order: a group's members are defined before it
+        self.quorum = ""
+        members: set[str] = set()
+        for line in data.decode("utf-8", "surrogateescape").split("\n"):  # names are octets
+            words = [word for word in re.split("[\t ]+", line) if word]
+            if not words or words[0].startswith("#"):
+                continue
+            name = words[1] if len(words) > 1 else ""
+            new = not self._knows(name, "none")
+            if words[0] == "quorum" and len(words) == 2 and not self.quorum and not new:
+                self.quorum = name
+            elif words[0] == "log" and len(words) in (2, 3):
+                self.logs.append(self._new(name, 1, self.logs))
+            elif words[0] == "witness" and len(words) in (3, 4) and new:
+                self.witnesses[name] = self._new(words[2], 4, list(self.witnesses.values()))
+            elif words[0] == "group" and len(words) > 3 and new and all(map(self._knows, words[3:])):
+                least = {"all": len(words) - 3, "any": 1}.get(words[2])
+                least = decimal(words[2], "a threshold") if least is None else least
+                if not 1 <= least <= len(words) - 3 or len(members.union(words[3:])) < len(members) + len(words) - 3:
+                    raise Rejected(f"{line!r} in the witness policy: no such threshold, or a member a second time")
+                members.update(words[3:])
+                self.groups[name] = (least, set(words[3:]))
+            else:
+                raise Rejected(f"{line!r} in the witness policy: no such line, or a name in it is taken or unknown")
+        if not self.quorum:
+            raise Rejected("the witness policy has no quorum line")
+
+    def _knows(self, name: str, *others: str) -> bool:
+        return name in self.witnesses or name in self.groups or name in others
+
+    @staticmethod
+    def _new(vkey: str, type_: int, others: list[VerifierKey]) -> VerifierKey:
+        key = VerifierKey(vkey, type_)
+        if any(key.public_key == other.public_key for other in others):
+            raise Rejected(f"the witness policy lists the key {vkey} twice")
+        return key
+
+    def check(self, log: VerifierKey, tree: Checkpoint) -> str:
+        """Return what the policy found, a sentence."""
+        if self.logs and (log.name, log.public_key) not in [(each.name, each.public_key) for each in self.logs]:
+            raise Rejected(f"the witness policy does not list this key of {log.name}")
+        witnessed = {name for name, witness in self.witnesses.items() if (witness.name, witness.id) in tree.seen}
+        for name, (least, members) in self.groups.items():
+            if len(witnessed & members) >= least:
+                witnessed.add(name)
+        if self.quorum not in (*witnessed, "none"):
+            raise Rejected(f"the witness policy's quorum {self.quorum!r} did not cosign the checkpoint")
+        return f"The quorum {self.quorum!r} of the witness policy is met."
 
 
 # 4: the entries
@@ -424,9 +481,12 @@ def attested(payload: bytes, name: str, artifact: str) -> tuple[str, dict[str, A
     )
 
 
-def verify(receipt: bytes, artifact: bytes, log_key: str, witness_keys: list[str], quorum: int) -> list[str]:
+def verify(
+    receipt: bytes, artifact: bytes, log_key: str, witness_keys: list[str], quorum: int, policy: Policy | None = None
+) -> list[str]:
     """Return what is proven, one sentence each; raises Rejected with the first reason found."""
     log, witnesses = VerifierKey(log_key, 1), [VerifierKey(vkey, 4) for vkey in witness_keys]
+    everyone = witnesses + (list(policy.witnesses.values()) if policy else [])
     whole = parse(receipt, "the receipt")
     if isinstance(whole, dict) and whole.get("format") != "grace-receipt/v1":
         raise Rejected(f"the receipt is of format {whole.get('format')!r}")
@@ -438,12 +498,17 @@ def verify(receipt: bytes, artifact: bytes, log_key: str, witness_keys: list[str
     found = sha256(artifact).hexdigest()
     if (found, len(artifact)) != (named, size):  # 1
         raise Rejected(f"the file has {len(artifact)} bytes and SHA-256 {found}; the receipt is for {size} and {named}")
-    tree = Checkpoint(text(whole["checkpoint"], "checkpoint"), log, witnesses, quorum)  # 2
+    tree = Checkpoint(text(whole["checkpoint"], "checkpoint"), log, everyone)  # 2
+    cosigned = len({witness.name for witness in witnesses if (witness.name, witness.id) in tree.seen})
+    if cosigned < quorum:
+        raise Rejected(f"{cosigned} of the {quorum} witnesses demanded cosigned the checkpoint")
+    met = [policy.check(log, tree)] if policy else []
     if f"grace-ca sha256:{sha256(authority).hexdigest()}" not in tree.extensions:  # 3
         raise Rejected("the checkpoint does not name the receipt's CA key")
     said = [
         f"The log {tree.origin} signed a tree of {tree.size} entries with root {tree.root.hex()}.",
-        *[f"The witness {witness} saw that tree at {at} s." for witness, at in tree.seen.items()],
+        *[f"The witness {witness} saw that tree at {at} s." for (witness, _), at in tree.seen.items()],
+        *met,
         f"The file is {name}: {size} bytes, SHA-256 {named}.",
     ]
     keys, last = Keys(authority), -1
@@ -505,13 +570,15 @@ def main() -> int:
     parser.add_argument("--log-key", required=True, metavar="VKEY", help="the log's public key, from a place you trust")
     parser.add_argument("--witness-key", action="append", default=[], metavar="VKEY", help="a witness's; repeatable")
     parser.add_argument("--quorum", type=int, default=0, help="how many witnesses must have cosigned")
+    parser.add_argument("--witness-policy", type=Path, metavar="FILE", help="which must have: c2sp.org/tlog-policy")
     given = parser.parse_args()
     try:
         receipt, artifact = given.receipt.read_bytes(), given.file.read_bytes()
-    except OSError as error:
+        policy = Policy(given.witness_policy.read_bytes()) if given.witness_policy else None
+    except (OSError, Rejected) as error:
         parser.error(str(error))
     try:
-        sentences = verify(receipt, artifact, given.log_key.strip(), given.witness_key, given.quorum)
+        sentences = verify(receipt, artifact, given.log_key.strip(), given.witness_key, given.quorum, policy)
     except Rejected as error:
         print(f"the receipt does not hold: {error}", file=sys.stderr)
         return 1

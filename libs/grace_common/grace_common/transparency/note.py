@@ -33,8 +33,8 @@ class SignatureType(IntEnum):
 
 
 def _check_name(name: str) -> str:
-    if not name or "+" in name or any(sign.isspace() or sign < " " for sign in name):
-        raise Malformed(f"{name!r} is no key name: it must have a sign, and neither blanks nor a plus")
+    if not name or "+" in name or any(sign.isspace() or sign < " " or "\ud800" <= sign <= "\udfff" for sign in name):
+        raise Malformed(f"{name!r} is no key name: it must have a sign, be UTF-8, and have neither blanks nor a plus")
     return name
 
 

@@ -108,6 +108,8 @@ def test_names_are_opaque_octets() -> None:
     assert Policy.parse(latin).open(cosigned("X1"), LOG_KEY).checkpoint.size == 7
     with pytest.raises(Malformed, match="no witness or group"):
         Policy.parse(f"witness K {A}\nquorum \u212a\n".encode())
+    with pytest.raises(Malformed, match="no key name"):  # a key's name is text, as the note that carries it
+        Policy.parse(b"witness a \xe9+00000000+" + str(A).split("+", 2)[2].encode() + b"\nquorum a\n")
 
 
 @pytest.mark.parametrize(
