@@ -31,7 +31,7 @@ from grace_common.contract.envelope import Attributes, Envelope, parse
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.base import event_types
 from grace_common.contract.events.task import ReplayRequested
-from grace_common.runtime import telemetry
+from grace_common.runtime import failpoint, telemetry
 from grace_common.runtime.clock import Clock
 from grace_common.runtime.database import Database, current
 from grace_common.runtime.operation import Operation, running
@@ -101,7 +101,7 @@ class Delivery(ConsumerRebalanceListener):
         self._clock = clock
         self._stopped_by = stopped_by
         self._subscriber: Any = None
-        self._commits = Commits(lambda: self._subscriber.consumer, stopped_by)
+        self._commits = Commits("delivery", lambda: self._subscriber.consumer, stopped_by)
         self._queues: dict[TopicPartition, asyncio.Queue[Record]] = {}
         self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
         self._draining = False
@@ -161,7 +161,9 @@ class Delivery(ConsumerRebalanceListener):
                 while len(chunk) < self._most and not queue.empty():
                     chunk.append(queue.get_nowait())
                 with telemetry.BATCH_SECONDS.labels(self._router.group_id).time():
+                    failpoint.reached("delivery", "received")
                     await self._deliver(chunk)
+                failpoint.reached("delivery", "handled")
                 self._commits.note(last_positions(chunk))
                 for _ in chunk:
                     queue.task_done()

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.events.operation import RecordRefused
 from grace_common.contract.topics import TOPICS
-from grace_common.runtime import telemetry
+from grace_common.runtime import failpoint, telemetry
 from grace_common.runtime.database import Database, after_commit, current
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.producer import SealedProducer
@@ -110,9 +110,12 @@ class Relay:
                 )
             ).all()
         if waiting:
+            failpoint.reached("relay", "read")
             await self._producer.send([_outgoing(row) for row in waiting])
+            failpoint.reached("relay", "sent")
             telemetry.PRODUCED.inc(len(waiting))
             await self._mark(waiting)
+            failpoint.reached("relay", "marked")
         return len(waiting)
 
     async def resend_uncovered(self) -> int:

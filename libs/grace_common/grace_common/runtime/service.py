@@ -21,7 +21,7 @@ from grace_common.contract import schemas
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import GraceError, Refused
 from grace_common.contract.topics import LEDGER, TOPICS
-from grace_common.runtime import migrate, telemetry
+from grace_common.runtime import failpoint, migrate, telemetry
 from grace_common.runtime.clock import Clock, SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
@@ -271,6 +271,7 @@ def main(build: Callable[[], Service]) -> None:
         telemetry.configure(service.settings.service, service.settings.log_level)
         match arguments:
             case []:
+                failpoint.arm(service.settings.failpoint, service.settings.state_dir)
                 _let_modules_be()
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                     runner.run(service.run())

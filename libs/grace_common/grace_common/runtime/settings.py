@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     schemas_dir      the checked-in `schemas/`: a service refuses to start when its own differ from it
     instance         tells instances of one service apart; stable across restarts
     outbox_resend_s  seconds after which a record that no checkpoint covers is sent again
+    failpoint        for tests: the stage at which to die (runtime/failpoint.py); refused in production builds
     """
 
     model_config = SettingsConfigDict(env_prefix="GRACE_", frozen=True, extra="ignore")
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     outbox_resend_s: float = Field(default=30.0, gt=0)
     delivery_attempts: int = Field(default=8, ge=1)
     otlp_endpoint: str | None = None
+    failpoint: str | None = None
 
     @classmethod
     def load(cls) -> Self:

@@ -30,7 +30,7 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.operation import RecordRefused
 from grace_common.contract.topics import Topic, by_name
-from grace_common.runtime import telemetry
+from grace_common.runtime import failpoint, telemetry
 from grace_common.runtime.clock import Clock
 from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.identity import RevokedKey, UnknownKey, WrongWriter
@@ -211,7 +211,10 @@ class Commits:
     for each batch costs the broker more than the batch itself.
     """
 
-    def __init__(self, consumer: Callable[[], AIOKafkaConsumer | None], stopped_by: "asyncio.Future[None]") -> None:
+    def __init__(
+        self, part: str, consumer: Callable[[], AIOKafkaConsumer | None], stopped_by: "asyncio.Future[None]"
+    ) -> None:
+        self._part = part  # as failpoints name it
         self._consumer = consumer
         self._stopped_by = stopped_by
         self._positions: dict[TopicPartition, int] = {}
@@ -227,6 +230,7 @@ class Commits:
         """Commit now what was noted: partitions are about to go to another, or this consumer ends."""
         positions, self._positions = self._positions, {}
         await commit(self._consumer(), positions)
+        failpoint.reached(self._part, "positioned")
 
     async def _soon(self) -> None:
         try:
@@ -384,7 +388,7 @@ class StreamConsumer(ConsumerRebalanceListener):
         self._settings = settings
         self._stopped_by = stopped_by
         self._subscriber: Any = None
-        self._commits = Commits(lambda: self._subscriber.consumer, stopped_by)
+        self._commits = Commits(stream.group, lambda: self._subscriber.consumer, stopped_by)
         self.missing: str | None = None
 
     def attach(self, kafka: KafkaBroker) -> None:
@@ -416,12 +420,14 @@ class StreamConsumer(ConsumerRebalanceListener):
         await self._commits.flush()
 
     async def _receive(self, records: Sequence[Record]) -> None:
+        failpoint.reached(self._stream.group, "received")
         try:
             with telemetry.BATCH_SECONDS.labels(self._stream.group_id).time():
                 verified = [checked for record in records if (checked := await self._checked(record)) is not None]
                 if verified:
                     await patiently(lambda: self._stream.handler.handle(verified), self)
             telemetry.HANDLED.labels(self._stream.group, "handled").inc(len(verified))
+            failpoint.reached(self._stream.group, "handled")
             self._commits.note(last_positions(records))
         except Exception as error:
             fail(self._stopped_by, error)

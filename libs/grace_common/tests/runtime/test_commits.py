@@ -34,7 +34,7 @@ class Group:
 
 def commits_of(group: Group) -> tuple[Commits, "asyncio.Future[None]"]:
     stopped_by: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    return Commits(lambda: group, stopped_by), stopped_by  # type: ignore[arg-type, return-value]
+    return Commits("delivery", lambda: group, stopped_by), stopped_by  # type: ignore[arg-type, return-value]
 
 
 async def test_the_positions_of_many_batches_are_committed_at_once_and_by_themselves() -> None:

@@ -109,6 +109,7 @@ def test_it_migrates_on_command(deployment: Deployment) -> None:
         ({}, ["dance"], "unknown arguments 'dance': none runs the service, or `migrate`"),
         ({"http_port": "hunter2"}, [], "http_port: Input should be a valid integer"),
         ({"kafka_bootstrap": None}, [], "kafka_bootstrap: Field required"),
+        ({"failpoint": "relay.nowhere"}, [], "GRACE_FAILPOINT is 'relay.nowhere'; expected a stage"),
         ({"identity_dir": "/nowhere"}, [], "/nowhere/key.pem is missing: issue it with"),
         ({"schemas_dir": "/nowhere"}, [], "run `make schemas`, or set GRACE_SCHEMAS_DIR"),
         ({"database_url": "postgresql://u:longpassword@127.0.0.1:1/grace"}, ["migrate"], "PostgreSQL or the network"),

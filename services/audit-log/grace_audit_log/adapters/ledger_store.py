@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 from grace_common.contract.errors import Refused, Unready
+from grace_common.runtime import failpoint
 from grace_common.runtime.clock import Clock
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.tile import HEIGHT, WIDTH, TileEdge
@@ -108,6 +109,8 @@ class PostgresLedgerWriter:
                 )
             for asked in redactions(entries, first):
                 await _redact(connection, asked)
+            failpoint.reached("ledger", "inserted")
+        failpoint.reached("ledger", "committed")
 
     async def release(self) -> None:
         connection, self._connection = self._connection, None

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 from grace_common.contract.errors import Refused, Unready
+from grace_common.runtime import failpoint
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import VerifierKey
@@ -88,6 +89,7 @@ async def publish(
         )
     if done.complete and (done.edge.size, done.edge.root) == (newest.size, newest.root):
         return done
+    failpoint.reached("publication", "begun")
     edge = done.edge
     tail = done.tail if done.tail is not None else await reader.leaves(edge.size - edge.size % WIDTH, edge.size)
     while edge.size < newest.size:
@@ -102,7 +104,9 @@ async def publish(
         )
     if not done.complete:
         publication.write([(VKEY, f"{key}\n".encode())])
+    failpoint.reached("publication", "grown")
     await asyncio.to_thread(_conclude, publication, done.edge.size, edge, newest.note)
+    failpoint.reached("publication", "written")
     return Published(edge, complete=True, tail=tail)
 
 

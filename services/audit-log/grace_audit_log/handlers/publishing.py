@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 from grace_common.contract.errors import Unready
+from grace_common.runtime import failpoint
 from grace_common.runtime.outage import describe_outage, is_outage
 
 from grace_audit_log.domain.announcement import Voice
@@ -95,6 +96,7 @@ class Publishing:
         if values:
             await self._announcer.announce(values)
         if self._announced < newest.size:
+            failpoint.reached("publication", "announced")
             await self._reader.mark_announced(newest.size, newest.committed_at)
             self._announced = newest.size
 

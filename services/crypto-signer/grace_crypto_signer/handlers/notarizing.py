@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 from grace_common.contract.errors import Refused
+from grace_common.runtime import failpoint
 from grace_common.runtime.clock import Clock
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.seal import SealedRecord
@@ -58,6 +59,7 @@ class Notarizing:
             if number % _AT_A_STRETCH == 0:
                 await asyncio.sleep(0)
         if values:
+            failpoint.reached("notary", "signed")
             await self._producer.sign(values)
 
     async def follow_keys(self) -> None:
