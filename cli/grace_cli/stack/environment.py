@@ -15,7 +15,7 @@ from grace_cli.stack.provision import service_url
 
 # Settings of the stack itself: they carry admin rights or mean nothing to a service.
 STACK_ONLY: Final = re.compile(
-    r"GRACE_(HOME|CACHE|PLAN|URL|API_KEY|TEST_.*|KAFKA_(?!COMPRESSION).*|DATABASE_(URL|PASSWORD))"
+    r"GRACE_(HOME|CACHE|PLAN|RESTART_LONGEST_S|URL|API_KEY|TEST_.*|KAFKA_(?!COMPRESSION).*|DATABASE_(URL|PASSWORD))"
 )
 SECRET: Final = re.compile(r".*(KEY|PASSWORD|SECRET|TOKEN)(_.*)?")
 

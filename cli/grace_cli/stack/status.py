@@ -83,6 +83,7 @@ class Board:
         self._path = path
         self._log = log
         self._ready: dict[str, asyncio.Event] = {}
+        self._lost: dict[str, asyncio.Event] = {}
 
     def child(self, name: str) -> ChildStatus:
         """Return a child's entry, made at the first call."""
@@ -97,6 +98,10 @@ class Board:
         """Return an event that is set while the child is ready."""
         return self._ready.setdefault(name, asyncio.Event())
 
+    def lost(self, name: str) -> asyncio.Event:
+        """Return an event that is set when the child is ready no more; whoever waits for it clears it."""
+        return self._lost.setdefault(name, asyncio.Event())
+
     def change(self, child: ChildStatus, state: State, detail: str = "") -> None:
         """Enter a state; nothing is written when nothing changed."""
         if (child.state, child.detail) == (state, detail) and child.since:
@@ -104,6 +109,8 @@ class Board:
         if child.state is not state or not child.since:
             child.since = datetime.now(UTC).isoformat(timespec="seconds")
             self._log(f"{child.name}: {state}{': ' + detail if detail else ''}")
+        if child.state is State.READY and state is not State.READY:
+            self.lost(child.name).set()
         child.state, child.detail = state, detail
         if state is State.READY:
             self.ready(child.name).set()

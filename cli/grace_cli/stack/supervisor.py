@@ -25,7 +25,7 @@ from grace_common.contract.topics import GATEWAY, OUTSIDE
 
 from grace_cli.errors import CliError
 from grace_cli.stack.artifacts import ArtifactCache
-from grace_cli.stack.backoff import Backoff
+from grace_cli.stack.backoff import Backoff, longest_wait
 from grace_cli.stack.command import Command, base_environment
 from grace_cli.stack.credentials import Passwords, ensure_api_keys, passwords, write_env_file
 from grace_cli.stack.environment import Servers, extra_settings, service_environment
@@ -57,6 +57,7 @@ class Supervisor:
         self._home = home
         self._plan = plan
         self._environ = environ
+        self._longest_wait_s = longest_wait(environ)
         self._log = log_of(home.logs, "supervisor")
         pid = os.getpid()
         self._board = Board(home.status, StackStatus(pid, started_at(pid) or 0.0), self._say)
@@ -181,14 +182,19 @@ class Supervisor:
             fresh = all(certificate_is_fresh(Path(file), datetime.now(UTC)) for file in step.certificates)
 
     async def _provision_topics(self, kafka: Kafka) -> None:
+        """Make topics, users and rules once the broker is there, and whenever it comes back: it may have lost all."""
         names = {name: passwords(self._home, name).kafka for name in principals()} if kafka.authenticates else None
 
         async def attempt() -> None:
             for line in await asyncio.to_thread(provision_kafka, kafka.admin, names):
                 self._say(line)
 
-        await self._when_ready("kafka", "making topics and access rules", attempt)
-        self._topics_ready.set()
+        lost = self._board.lost("kafka")
+        while True:
+            lost.clear()
+            await self._when_ready("kafka", "making topics and access rules", attempt)
+            self._topics_ready.set()
+            await lost.wait()
 
     async def _provision_database(self, postgres: Postgres, known: Mapping[str, Passwords]) -> None:
         async def attempt() -> None:
@@ -200,7 +206,7 @@ class Supervisor:
         self._database_ready.set()
 
     async def _when_ready(self, name: str, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
-        backoff = Backoff(random.random)
+        backoff = self._backoff()
         while True:
             await self._board.ready(name).wait()
             try:
@@ -212,7 +218,7 @@ class Supervisor:
 
     async def _insist(self, keeper: Keeper, what: str, attempt: Callable[[], Awaitable[None]]) -> None:
         """Do one piece of work, again and again with backoff until it succeeds; show it as the child's state."""
-        backoff = Backoff(random.random)
+        backoff = self._backoff()
         while True:
             try:
                 async with self._slots:
@@ -241,7 +247,7 @@ class Supervisor:
         status.port = port
         make = partial(asyncio.to_thread, command)
         log = log_of(self._home.logs, name)
-        return Keeper(status, self._board, log, make, check, Backoff(random.random), SERVER_STOP_S)
+        return Keeper(status, self._board, log, make, check, self._backoff(), SERVER_STOP_S)
 
     def _service_keeper(self, service: ServicePlan, servers: Servers, known: Passwords, ports: Ports) -> Keeper:
         status = self._board.child(service.name)
@@ -257,7 +263,7 @@ class Supervisor:
             await http_check(child.port or 0)
 
         log = log_of(self._home.logs, service.name)
-        return Keeper(status, self._board, log, command, check, Backoff(random.random), SERVICE_STOP_S)
+        return Keeper(status, self._board, log, command, check, self._backoff(), SERVICE_STOP_S)
 
     async def _watch_existing(self, name: str, answers: Callable[[], bool]) -> None:
         status = self._board.child(name)
@@ -310,6 +316,9 @@ class Supervisor:
         return Command(argv, environment, self._home.root)
 
     # Keeping house
+
+    def _backoff(self) -> Backoff:
+        return Backoff(random.random, self._longest_wait_s)
 
     def _task(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)

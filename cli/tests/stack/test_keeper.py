@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from grace_cli.errors import CliError
-from grace_cli.stack.backoff import FIRST_S, HEALTHY_AFTER_S, LONGEST_S, Backoff
+from grace_cli.stack.backoff import FIRST_S, HEALTHY_AFTER_S, LONGEST_S, Backoff, longest_wait
 from grace_cli.stack.command import Command, base_environment
 from grace_cli.stack.keeper import Keeper, Unfit, dechunked, ending, http_check
 from grace_cli.stack.logs import RotatingLog
@@ -41,6 +41,18 @@ def test_waits_double_up_to_the_longest_and_begin_anew_after_a_healthy_minute() 
     backoff = Backoff(lambda: 1.0)
     assert [backoff.after(1) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     assert backoff.after(HEALTHY_AFTER_S) == 1
+
+
+def test_the_longest_wait_is_what_the_setting_says() -> None:
+    backoff = Backoff(lambda: 1.0, longest_wait({"GRACE_RESTART_LONGEST_S": "1.5"}))
+    assert [backoff.after(1) for _ in range(4)] == [1, 1.5, 1.5, 1.5]
+    assert longest_wait({}) == LONGEST_S
+
+
+@pytest.mark.parametrize("named", ["soon", "0", "-1", "inf", "nan"])
+def test_a_longest_wait_that_is_no_time_is_refused(named: str) -> None:
+    with pytest.raises(CliError, match="GRACE_RESTART_LONGEST_S is"):
+        longest_wait({"GRACE_RESTART_LONGEST_S": named})
 
 
 def test_a_log_is_rotated_and_the_oldest_part_goes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from grace_common.contract.errors import Refused
 from grace_common.runtime import failpoint
-from grace_common.testing.failpoints import deaths, killing
+from grace_common.testing.failpoints import LATER, ask, deaths, killing
 
 PASSES = """
 import sys
@@ -40,9 +40,21 @@ def test_a_stage_that_is_passed_less_often_kills_nobody(tmp_path: Path) -> None:
     assert deaths(tmp_path) == []
 
 
+def test_a_process_that_waits_to_be_told_dies_once_at_the_stage_that_is_asked_for(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", PASSES, LATER, str(tmp_path)]
+    spared = subprocess.run(arguments, capture_output=True, text=True)
+    ask(tmp_path, "relay.read:2")
+    killed = subprocess.run(arguments, capture_output=True, text=True)
+    successor = subprocess.run(arguments, capture_output=True, text=True)
+
+    assert [done.returncode for done in (spared, killed, successor)] == [0, -signal.SIGKILL, 0]
+    assert killed.stdout == "1\n2\n"
+    assert [death.stage for death in deaths(tmp_path)] == ["relay.read"]
+
+
 @pytest.mark.parametrize("wanted", ["", "relay", "relay.nowhere", "relay.sent:0", "relay.sent:-1", "relay.sent:x", "*"])
 def test_what_names_no_stage_or_no_pass_is_refused_with_the_stages_there_are(wanted: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"expected a stage, or STAGE:N .*; stages: .*relay\.sent"):
+    with pytest.raises(Refused, match=r"expected a stage, STAGE:N .*; stages: .*relay\.sent"):
         killing(wanted, tmp_path)
 
 
