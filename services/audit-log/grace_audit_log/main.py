@@ -19,12 +19,14 @@ from grace_common.runtime.stream import RecordStream
 from grace_audit_log.adapters import log_key
 from grace_audit_log.adapters.announcer import KafkaAnnouncer
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
+from grace_audit_log.adapters.outside_witness import HttpWitness
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import LogIdentity
-from grace_audit_log.handlers.cosigned import Cosigned
+from grace_audit_log.handlers.cosigned import Cosigned, Demand, Shelf
 from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.sealing import Sealing
+from grace_audit_log.handlers.witnesses import Witnesses
 from grace_audit_log.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_audit_log") / "migrations"))
@@ -50,20 +52,50 @@ def build(settings: Settings | None = None) -> Service:
         log,
         look_every_s=settings.publish_every_s,
     )
+    shelf, demand = Shelf(publication, log.key), _demand(settings, log)
+    outside = _outside(settings, demand, publication)
+    asking = Witnesses(shelf, demand, outside, patience_s=settings.witness_timeout_s) if demand and outside else None
+    cosigned = Cosigned(shelf, log.key, demand, asking)
     return Service(
         settings,
         Database(database_url),
         streams=[
             RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch),
-            RecordStream(settings.service, "cosigned", (topics.WITNESS,), Cosigned(publication, log.key)),
+            RecordStream(settings.service, "cosigned", (topics.WITNESS,), cosigned),
         ],
         background=[
             publishing.run,
-            lambda: _held(producer.close, writer.release, reader.close, publishing_reader.close),
+            *([asking.run] if asking else []),
+            lambda: _held(
+                *(producer.close, writer.release, reader.close, publishing_reader.close),
+                *(witness.close for witness in outside.values()),
+            ),
         ],
         checks={"publication": publishing.check},
         package="grace_audit_log",
     )
+
+
+def _demand(settings: Settings, log: LogIdentity) -> Demand | None:
+    """Return the configured witness policy; raises Refused when the file is none, or one of other logs."""
+    file = settings.witness_policy
+    if file is None:
+        return None
+    try:
+        demand = Demand.of(file.read_bytes())
+    except (OSError, Refused) as error:
+        raise Refused(f"GRACE_WITNESS_POLICY: {file} is no witness policy: {error}") from error
+    if demand.policy.logs and log.key not in demand.policy.logs:
+        raise Refused(f"GRACE_WITNESS_POLICY: {file} lists logs, but not this one, {log.key}")
+    return demand
+
+
+def _outside(settings: Settings, demand: Demand | None, publication: FolderPublication) -> dict[str, HttpWitness]:
+    """Return the witnesses to which the policy gives an address; raises Refused for one that is no address."""
+    if demand is None:
+        return {}
+    keys, timeout_s = demand.policy.witnesses, settings.witness_timeout_s
+    return {name: HttpWitness(url, keys[name], publication, timeout_s) for name, url in demand.policy.urls.items()}
 
 
 async def _held(*closings: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from grace_common.transparency.note import NoteSignature
+
 from grace_audit_log.domain.entry import Entry, Place
 from grace_audit_log.domain.tree import Growth, Head
 
@@ -99,6 +101,17 @@ class Publication(Protocol):
 
     def drop_partials(self, paths: Sequence[str]) -> None:
         """Remove the partial tiles beside these full ones."""
+        ...
+
+
+class OutsideWitness(Protocol):
+    """A witness of another operator, which keeps a memory of this log."""
+
+    async def cosign(self, note: bytes) -> NoteSignature:
+        """Return its cosignature on a checkpoint, verified with the key that the operator named.
+
+        raises  LogDisputed when it has seen another history, Refused for any other answer, Unready when none comes
+        """
         ...
 
 

@@ -1,5 +1,7 @@
 """Environment → settings."""
 
+from pathlib import Path
+
 from grace_common.runtime.settings import Settings as RuntimeSettings
 from pydantic import Field
 
@@ -10,9 +12,13 @@ class Settings(RuntimeSettings):
     log_origin        name of the log: first line of every checkpoint, and name of its key
     batch             records in one transaction, at the most
     publish_every_s   seconds between two looks for something to publish, where no commit asks for one
+    witness_policy    file of a C2SP tlog-policy: its witnesses that have an address are asked for their cosignatures
+    witness_timeout_s seconds that one of them has for one checkpoint
     """
 
     service: str = "audit-log"
     log_origin: str = Field(default="grace.local/log", pattern=r"^[^\s+]+$")
     batch: int = Field(default=2_000, ge=1, le=50_000)
     publish_every_s: float = Field(default=1.0, gt=0)
+    witness_policy: Path | None = None
+    witness_timeout_s: float = Field(default=2.0, gt=0, le=30)

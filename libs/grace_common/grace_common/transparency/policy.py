@@ -7,7 +7,7 @@ Source: c2sp.org/tlog-policy.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from grace_common.contract.errors import Refused
@@ -36,12 +36,14 @@ class Policy:
     witnesses  keys of type 04 by the names that the policy gives them
     groups     in the order of their definition: a group's members come before it
     quorum     name of a witness or a group, or `none`
+    urls       submission prefixes, by the names of the witnesses that have one
     """
 
     logs: tuple[VerifierKey, ...]
     witnesses: Mapping[str, VerifierKey]
     groups: Mapping[str, Group]
     quorum: str
+    urls: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes) -> "Policy":
@@ -107,6 +109,7 @@ class _Reading:
     def __init__(self) -> None:
         self._logs: list[VerifierKey] = []
         self._witnesses: dict[str, VerifierKey] = {}
+        self._urls: dict[str, str] = {}
         self._groups: dict[str, Group] = {}
         self._members: set[str] = set()  # each name may be a member of one group only
         self._quorum: str | None = None
@@ -115,9 +118,11 @@ class _Reading:
         match words:
             case ["log", vkey] | ["log", vkey, _]:
                 self._logs.append(self._new_key(vkey, SignatureType.ED25519, self._logs))
-            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            case ["witness", name, vkey, *url] if len(url) <= 1:
                 key = self._new_key(vkey, SignatureType.COSIGNATURE, self._witnesses.values())
                 self._witnesses[self._new_name(name)] = key
+                if url:
+                    self._urls[name] = url[0]
             case ["group", name, threshold, *members] if members:
                 self._groups[self._new_name(name)] = self._group(threshold, members)
             case ["quorum", name]:
@@ -133,7 +138,7 @@ class _Reading:
     def policy(self) -> Policy:
         if self._quorum is None:
             raise Malformed("the policy has no quorum line")
-        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum)
+        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum, self._urls)
 
     def _group(self, threshold: str, members: list[str]) -> Group:
         for name in members:

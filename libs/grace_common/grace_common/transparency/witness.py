@@ -23,6 +23,8 @@ from grace_common.transparency.tile import TileReader, TreeReader
 
 MAX_PROOF_LINES: Final = 63
 SIZE_CONTENT_TYPE: Final = "text/x.tlog.size"  # of the answer that tells the size of a conflict
+LARGEST_ANSWER: Final = 64 * 1024  # bytes of an answer that are read; a cosignature's line has some 150
+_ATTEMPTS: Final = 4  # others may submit newer checkpoints between an answer and the next request
 
 
 class OriginUnknown(Refused):
@@ -35,6 +37,14 @@ class SizeConflict(Refused):
     def __init__(self, origin: str, old_size: int, size: int) -> None:
         super().__init__(f"of {origin} a tree of {size} leaves was cosigned last; the proof begins at {old_size}")
         self.size = size
+
+
+class WitnessDeclined(Refused):
+    """A witness that was asked for its cosignature did not give it."""
+
+
+class LogDisputed(WitnessDeclined):
+    """A witness has seen another history of the log, or a later one: the log forked, or was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,59 @@ def submission_from_tiles(reader: TileReader, note: bytes, old_size: int) -> Sub
     checkpoint = Checkpoint.parse(Note.parse(note).text)
     tree = TreeReader(reader, checkpoint.size, checkpoint.root)
     return Submission(old_size, tuple(tree.consistency_proof(old_size)), note)
+
+
+class Request:
+    """One checkpoint and one witness that is asked to cosign it: what to send, and what each answer means.
+
+    log       with the tiles from which consistency proofs are made
+    keys      the witness's, of type 04, from a place that is trusted
+    old_size  of the newest tree that the witness cosigned, as far as known: it tells where that is wrong
+    """
+
+    def __init__(self, log: TileReader, note: bytes, keys: Sequence[VerifierKey], old_size: int = 0) -> None:
+        self._log = log
+        self._note = note
+        self._keys = keys
+        self._left = _ATTEMPTS
+        self.size = Checkpoint.parse(Note.parse(note).text).size
+        self.old_size = old_size if old_size <= self.size else 0
+
+    def body(self) -> bytes:
+        """Return what to post to `<prefix>/add-checkpoint`; raises as `submission_from_tiles`."""
+        self._left -= 1
+        return submission_from_tiles(self._log, self._note, self.old_size).encode()
+
+    def answered(self, status: int, content_type: str | None, answer: bytes) -> list[NoteSignature] | None:
+        """Return the verified lines of these keys, None to ask once more from the size that the witness told.
+
+        raises  LogDisputed, WitnessDeclined; Malformed, SignatureInvalid for what is no cosignature
+        """
+        answer = answer[:LARGEST_ANSWER]
+        if status == 409 and self._left:
+            self.old_size = self._told(content_type, answer)
+            return None
+        if status != 200:
+            said = answer[:500].decode("utf-8", "replace").strip()
+            raise (LogDisputed if status == 422 else WitnessDeclined)(f"answers {status}: {said}")
+        lines = Note.parse(Note.parse(self._note).text.encode() + b"\n" + answer).verified_by(self._keys)
+        if not lines:
+            raise WitnessDeclined("cosigned with none of the given keys")
+        return lines
+
+    def _told(self, content_type: str | None, answer: bytes) -> int:
+        if content_type != SIZE_CONTENT_TYPE:
+            raise WitnessDeclined("answers 409 without its size")
+        try:
+            told = decode_decimal(answer.decode("utf-8", "replace").removesuffix("\n"), "the size")
+        except Malformed as error:
+            raise WitnessDeclined(f"answers 409 without its size: {error}") from error
+        if told > self.size:
+            raise LogDisputed(
+                f"has cosigned a tree of {told} entries of this log, which now shows {self.size}: the log was set "
+                "back, or shows different people different states"
+            )
+        return told
 
 
 def origin_hash(origin: str) -> str:

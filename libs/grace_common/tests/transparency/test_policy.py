@@ -56,6 +56,10 @@ def test_the_specifications_example_demands_two_of_x_and_one_of_y() -> None:
             assert example.satisfied_by(names) == (by.count("X") >= 2 and by.count("Y") >= 1), names
 
 
+def test_the_addresses_of_witnesses_are_kept_where_the_policy_has_them() -> None:
+    assert policy(EXAMPLE).urls == {"X2": "https://x2.example/witness"}
+
+
 def test_a_checkpoint_with_the_quorum_opens_with_its_cosigners() -> None:
     opened = policy(EXAMPLE).open(cosigned("X1", "X3", "Y2"))
 

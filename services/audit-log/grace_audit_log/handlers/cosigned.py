@@ -1,8 +1,9 @@
-"""Publishing what the witness cosigned, beside the log's own newest checkpoint, which never waits for it."""
+"""Publishing what witnesses cosigned, beside the log's own newest checkpoint, which never waits for them."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
 from grace_common.contract import envelope
@@ -11,43 +12,117 @@ from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.seal import SealedRecord
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.policy import Policy
 
 from grace_audit_log.ports import Publication
 
 COSIGNED: Final = "checkpoint.cosigned"
 POLICY: Final = "witness-policy"
+_KEEP_S: Final = 30.0  # as long a checkpoint with the quorum stands while newer ones do not get it
 _log = structlog.get_logger(__name__)
 
 
-class Cosigned:
-    """Handler of the stream of cosignatures: the newest is published, once both signatures are verified."""
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What cosignatures are demanded: a policy as it is published, and as it is read."""
+
+    content: bytes
+    policy: Policy
+
+    @classmethod
+    def of(cls, content: bytes) -> "Demand":
+        """Return the demand of a policy's bytes; raises Malformed."""
+        return cls(content, Policy.parse(content))
+
+
+class Shelf:
+    """The place of the newest cosigned checkpoint, in files that whoever reads the log reads."""
 
     def __init__(self, publication: Publication, log_key: VerifierKey) -> None:
         self._publication = publication
         self._log_key = log_key
+        self._met_at: float | None = None
+
+    def newest(self) -> bytes | None:
+        """Return the published cosigned checkpoint; None when there is none of this log."""
+        try:
+            note = self._publication.read(COSIGNED)
+            open_checkpoint(note, self._log_key)
+        except (Unready, Refused):
+            return None
+        return note
+
+    def put(self, note: bytes, demand: Demand, now_s: float) -> None:
+        """Publish a checkpoint that the log signed, with its policy, where it is better than what is published.
+
+        A newer one is better; but one that has the policy's quorum stands for a while when newer ones lack it.
+
+        now_s   of a clock that never goes back
+        raises  Refused when the log did not sign it
+        """
+        size, met = self._judged(note, demand.policy)
+        shown = self.newest()
+        shown_size, shown_met = self._judged(shown, demand.policy) if shown is not None else (-1, False)
+        if met or self._met_at is None:
+            self._met_at = now_s
+        if size < shown_size:
+            return
+        if shown_met and not met and (size == shown_size or now_s - self._met_at < _KEEP_S):
+            return
+        self._publication.write([(POLICY, demand.content), (COSIGNED, note)])
+
+    def _judged(self, note: bytes, policy: Policy) -> tuple[int, bool]:
+        """Return the size of a checkpoint, and whether its cosignatures satisfy the policy; raises Refused."""
+        size = open_checkpoint(note, self._log_key).checkpoint.size
+        try:
+            policy.open(note, self._log_key)
+        except Refused:
+            return size, False
+        return size, True
+
+
+class Asking(Protocol):
+    """Whoever shows checkpoints to outside witnesses before they are published."""
+
+    def offer(self, note: bytes) -> None:
+        """Take the newest checkpoint that Grace's own witness cosigned."""
+        ...
+
+
+class Cosigned:
+    """Handler of the stream of cosignatures: the newest is published once both signatures are verified.
+
+    demand  None: the one of the witness that is heard
+    asking  None: no outside witness is asked
+    """
+
+    def __init__(
+        self, shelf: Shelf, log_key: VerifierKey, demand: Demand | None = None, asking: Asking | None = None
+    ) -> None:
+        self._shelf = shelf
+        self._log_key = log_key
+        self._demand = demand
+        self._asking = asking
 
     async def start_at(self, topic: str, partition: int) -> int | None:
         """Begin where the group left off."""
         return None
 
     async def handle(self, records: Sequence[SealedRecord]) -> None:
-        """Publish the newest cosigned checkpoint of these records; one that does not verify is passed over."""
+        """Take the newest cosigned checkpoint of these records; one that does not verify is passed over."""
         for record in reversed(records):
             try:
                 event = envelope.open(record.value).event
                 if isinstance(event, CheckpointCosigned):
-                    await asyncio.to_thread(self._publish, event)
+                    await self._take(event.checkpoint.encode(), VerifierKey.parse(event.witness))
                     return
             except Refused as error:
                 _log.warning("cosignature_refused", offset=record.offset, why=str(error))
 
-    def _publish(self, event: CheckpointCosigned) -> None:
-        note, witness = event.checkpoint.encode(), VerifierKey.parse(event.witness)
-        size = open_checkpoint(note, self._log_key, [witness], quorum=1).checkpoint.size
-        try:
-            shown = open_checkpoint(self._publication.read(COSIGNED), self._log_key).checkpoint.size
-        except (Unready, Refused):
-            shown = -1  # nothing, or nothing of this log
-        if size >= shown:
-            policy = f"log {self._log_key}\nwitness grace {witness}\nquorum grace\n".encode()
-            self._publication.write([(POLICY, policy), (COSIGNED, note)])
+    async def _take(self, note: bytes, own: VerifierKey) -> None:
+        open_checkpoint(note, self._log_key, [own], quorum=1)
+        if self._asking is not None:
+            self._asking.offer(note)
+            return
+        demand = self._demand or Demand.of(f"log {self._log_key}\nwitness grace {own}\nquorum grace\n".encode())
+        await asyncio.to_thread(self._shelf.put, note, demand, asyncio.get_running_loop().time())

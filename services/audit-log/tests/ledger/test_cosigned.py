@@ -3,14 +3,14 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from grace_audit_log.handlers.cosigned import COSIGNED, POLICY, Cosigned
+from grace_audit_log.handlers.cosigned import COSIGNED, POLICY, Cosigned, Demand, Shelf
 from grace_common.contract import envelope, topics
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.checkpoint import Checkpoint, sign_checkpoint
-from grace_common.transparency.note import SignatureType
+from grace_common.transparency.note import SignatureType, VerifierKey
 from grace_common.transparency.policy import Policy
 from grace_common.transparency.witness import open_signed
 
@@ -47,9 +47,13 @@ def sealed(value: bytes) -> SealedRecord:
     return SealedRecord(topics.WITNESS.name, 0, 0, b"log", value, TIME, Signer("service/crypto-signer", "key"))
 
 
+def handler_of(files: MemoryFiles, log_key: VerifierKey = LOG.key) -> Cosigned:
+    return Cosigned(Shelf(files, log_key), log_key)
+
+
 async def test_the_newest_cosigned_checkpoint_is_published_with_the_policy_that_it_satisfies() -> None:
     files = MemoryFiles()
-    handler = Cosigned(files, LOG.key)
+    handler = handler_of(files)
 
     await handler.handle([cosigned(3), cosigned(7)])
 
@@ -59,21 +63,21 @@ async def test_the_newest_cosigned_checkpoint_is_published_with_the_policy_that_
 
 async def test_an_older_one_that_comes_again_does_not_replace_a_newer() -> None:
     files = MemoryFiles()
-    await Cosigned(files, LOG.key).handle([cosigned(7)])
+    await handler_of(files).handle([cosigned(7)])
     newest = files.read(COSIGNED)
 
-    await Cosigned(files, LOG.key).handle([cosigned(3)])
+    await handler_of(files).handle([cosigned(3)])
     assert files.read(COSIGNED) == newest
 
-    await Cosigned(files, LOG.key).handle([cosigned(7)])
-    await Cosigned(files, LOG.key).handle([cosigned(8)])
+    await handler_of(files).handle([cosigned(7)])
+    await handler_of(files).handle([cosigned(8)])
     assert Policy.parse(files.read(POLICY)).open(files.read(COSIGNED)).checkpoint.size == 8
 
 
 async def test_a_cosignature_that_does_not_verify_is_passed_over_for_the_one_before() -> None:
     files = MemoryFiles()
 
-    await Cosigned(files, LOG.key).handle([cosigned(3), cosigned(7, by=SeededKey("thief")), sealed(b"nonsense")])
+    await handler_of(files).handle([cosigned(3), cosigned(7, by=SeededKey("thief")), sealed(b"nonsense")])
 
     assert Policy.parse(files.read(POLICY)).open(files.read(COSIGNED)).checkpoint.size == 3
 
@@ -81,6 +85,14 @@ async def test_a_cosignature_that_does_not_verify_is_passed_over_for_the_one_bef
 async def test_nothing_of_another_log_is_published() -> None:
     files = MemoryFiles()
 
-    await Cosigned(files, SeededKey("another").named(LOG.key.name)).handle([cosigned(3)])
+    await handler_of(files, SeededKey("another").named(LOG.key.name)).handle([cosigned(3)])
 
     assert files.files == {}
+
+
+async def test_the_operators_policy_stands_beside_it_where_there_is_one() -> None:
+    files, content = MemoryFiles(), f"# ours\nwitness own {WITNESS_KEY}\nquorum own\n".encode()
+
+    await Cosigned(Shelf(files, LOG.key), LOG.key, Demand.of(content)).handle([cosigned(3)])
+
+    assert files.read(POLICY) == content

@@ -150,3 +150,24 @@ def test_the_log_key_is_private_and_one_that_others_can_read_is_refused(settings
     file.chmod(0o600)
     with pytest.raises(Refused, match="no Ed25519 key"):
         build(changed)
+
+
+def test_a_witness_policy_that_is_none_or_of_another_log_is_refused_at_the_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    file, stranger = tmp_path / "policy", SeededKey("stranger").named(settings.log_origin)
+    witness = SeededKey("witness").named("w.example", SignatureType.COSIGNATURE)
+    changed = settings.model_copy(update={"witness_policy": file, "state_dir": tmp_path})
+
+    for content, why in (
+        (None, "is no witness policy"),
+        ("quorum nobody\n", "is no witness policy"),
+        (f"log {stranger}\nquorum none\n", "not this one"),
+        (f"witness w {witness} ftp://w.example\nquorum w\n", "the address"),
+    ):
+        if content is not None:
+            file.write_text(content)
+        with pytest.raises(Refused, match=why):
+            build(changed)
+    file.write_text(f"witness w {witness} https://w.example\nquorum w\n")
+    assert len(build(changed).background) == len(build(settings).background) + 1
