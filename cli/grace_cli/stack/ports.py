@@ -34,8 +34,11 @@ def free_port(preferred: Iterable[int] = ()) -> int:
     A server takes a while to listen, and another Grace that starts meanwhile must not choose the same port. Ports are
     chosen below the range from which the kernel takes those of outgoing connections, which may come in between too.
     """
-    for port in (*preferred, *random.sample(RANGE, len(RANGE))):
+    for port in preferred:
         if port and is_free(port) and _set_aside(port):
+            return port
+    for port in random.sample(RANGE, len(RANGE)):
+        if port not in _claims and is_free(port) and _set_aside(port):  # what this process set aside has its own use
             return port
     raise CliError("no port is free on the loopback interface", "end what listens there", Exit.NOT_READY)
 

@@ -93,6 +93,12 @@ def test_a_port_that_another_grace_has_chosen_and_not_opened_yet_is_left_to_it()
     assert free_port([chosen]) == chosen
 
 
+def test_no_port_is_chosen_twice() -> None:
+    chosen = [free_port() for _ in range(400)]
+
+    assert len(set(chosen)) == len(chosen)
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"gateway": "soon"}'])
 def test_a_damaged_memory_of_ports_is_forgotten(tmp_path: Path, content: str) -> None:
     (tmp_path / "ports.json").write_text(content)
