@@ -14,7 +14,6 @@ from grace_common.transparency.checkpoint import CA_EXTENSION, Checkpoint, open_
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import VerifierKey
-from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import decode_base64, encode_base64
 from grace_common.transparency.tile import (
     WIDTH,
@@ -37,6 +36,7 @@ COSIGNED: Final = "checkpoint.cosigned"
 VKEY: Final = "vkey"
 CA: Final = "ca"
 _WIDTH: Final = re.compile(r"[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]")  # of a partial tile
+KEEP_IT: Final = "keep a copy of it, and tell whoever runs it"  # the advice where a log is not what it says
 LARGEST_FILE_BYTES: Final = 20 * 1024 * 1024  # an entry bundle is 16 MiB at most
 
 
@@ -52,7 +52,8 @@ class FolderLog:
     def read(self, path: str) -> bytes:
         """Return a file; raises Unready when it is absent."""
         try:
-            return (self._folder / path).read_bytes()
+            with open(f"{self._folder}/{path}", "rb", buffering=0) as file:
+                return file.read()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise Unready(f"{path} is not in {self._folder}") from error
 
@@ -102,6 +103,23 @@ class WebLog:
     def partials(self, tile: Tile) -> list[Tile]:
         """Return none: an address lists no files."""
         return []
+
+
+def open_log(where: str | None) -> FolderLog | WebLog:
+    """Return the log at a place: a folder, an address, or, when none is named, that of the gateway in use."""
+    from grace_cli.stack.home import find_home
+
+    if where is None:
+        if url := os.environ.get("GRACE_URL"):
+            return WebLog(f"{url.rstrip('/')}/log")
+        return FolderLog(find_home(os.environ, Path.cwd()).publication)
+    if where.startswith(("http://", "https://")):
+        return WebLog(where)
+    if not Path(where).is_dir():
+        raise CliError(
+            f"{where} is no folder", "name a folder with an exported log, or the address of /log", Exit.USAGE
+        )
+    return FolderLog(Path(where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +173,8 @@ def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) 
     given   a file with a key in base64 on each line; None: the log's own `ca`, which the signed checkpoint vouches for
     raises  CliError when there is none, or it holds a key that the checkpoint does not name
     """
+    from grace_common.transparency.statement import key_id
+
     if not checkpoint.values(CA_EXTENSION):
         return None
     try:

@@ -45,13 +45,22 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if not offline.verified_at_once(words):
+        if not _verified_at_once(words):
             build_app()(args=words, prog_name="grace")
     except CliError as error:
         show_error(error, as_json="--json" in words)
         sys.exit(int(error.code))
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells say it
+
+
+def _verified_at_once(words: list[str]) -> bool:
+    """Run the verifications that must not wait for the command line's framework; False for other words."""
+    if words[:2] == ["ledger", "verify"]:
+        from grace_cli.verifying import asked
+
+        return asked.verified_at_once(words)
+    return offline.verified_at_once(words)
 
 
 def show_error(error: CliError, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
@@ -10,8 +10,10 @@ from grace_common.transparency.strict import Malformed
 from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileReader, decode_bundle, read_tile
 
 from grace_cli.verifying.faults import Fault
-from grace_cli.verifying.keys import Announced, KeyName, Pending, check_entries
 from grace_cli.verifying.tree import LeafTile
+
+if TYPE_CHECKING:
+    from grace_cli.verifying.keys import Announced, KeyName, Pending
 
 
 class LogFiles(TileReader, Protocol):
@@ -32,7 +34,7 @@ class Job:
     start: int
     end: int
     size: int
-    keys: Mapping[KeyName, bytes] | None
+    keys: "Mapping[KeyName, bytes] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Checked:
 
     job: Job
     tiles: list[bytes | LeafTile] = field(default_factory=list)
-    learned: list[Announced] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
+    learned: "list[Announced]" = field(default_factory=list)
+    pending: "list[Pending]" = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     files: int = 0
     older: int = 0
@@ -76,6 +78,8 @@ def check_files(log: LogFiles, job: Job) -> Checked:
         older += _check_partials(log, Tile(0, index, width), stored, checked.faults)
     if job.keys is None:
         return Checked(job, checked.tiles, faults=checked.faults, files=files, older=older)
+    from grace_cli.verifying.keys import check_entries  # the formats of entries, which a tree has no need of
+
     signed = check_entries(leaves, job.keys)
     faults = [*checked.faults, *signed.faults]
     return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older)

@@ -1,5 +1,6 @@
 """Verifying a published log or the audit-log's tables as a command asks for it, and saying what was found."""
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from grace_common.transparency.policy import Policy
 from grace_cli.log_files import (
     CHECKPOINT,
     COSIGNED,
+    FolderLog,
     LogKey,
     described,
     read_authority,
@@ -21,7 +23,6 @@ from grace_cli.log_files import (
     signed_checkpoint,
 )
 from grace_cli.verifying.chunk import LogFiles, check_files
-from grace_cli.verifying.database_log import DatabaseLog
 from grace_cli.verifying.state import State
 from grace_cli.verifying.whole_log import Findings, Verification
 
@@ -114,7 +115,8 @@ def verify_files(log: LogFiles, wanted: Wanted, begin: Count, advance: Count) ->
             authority,
             tuple(earlier.values()),
             wanted.processes,
-            advance,
+            fork=isinstance(log, FolderLog) and threading.active_count() == 1,
+            advance=advance,
         ).run()
     finally:
         state.close()
@@ -130,6 +132,7 @@ def verify_database(
     signer_url  where the crypto-signer's table of certificates is; None: it is left out
     """
     from grace_cli.verifying.certificates import check_certificates, count_certificates
+    from grace_cli.verifying.database_log import DatabaseLog
     from grace_cli.verifying.rows import check_rows
     from grace_cli.verifying.tables import Tables, newest_checkpoint
 
@@ -158,8 +161,8 @@ def verify_database(
             authority,
             tuple(earlier.values()),
             wanted.processes,
-            advance,
-            tables.take,
+            advance=advance,
+            take=tables.take,
         ).run()
         tables.finish(findings.faults)
         if signer is not None and authority is not None and (certificates := count_certificates(signer)) is not None:

@@ -5,13 +5,15 @@ import sqlite3
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from grace_common.contract.errors import Refused
 from grace_common.transparency.tile import TileEdge
 
 from grace_cli.errors import CliError, Exit
-from grace_cli.verifying.keys import PURPOSES, Announced, KeyName
+
+if TYPE_CHECKING:
+    from grace_cli.verifying.keys import Announced, KeyName
 
 _VERSION: Final = 1
 _TABLES: Final = """
@@ -54,18 +56,25 @@ class State:
             raise self._unusable(str(error)) from error
         self.progress = self._opened(row[0]) if row is not None else Progress(TileEdge())
 
-    def find(self, name: KeyName) -> bytes | None:
+    @property
+    def kept(self) -> bool:
+        """Whether a later verification can begin here, so that progress is worth its cost."""
+        return self._path is not None
+
+    def find(self, name: "KeyName") -> bytes | None:
         """Return the public key of this name, if an earlier entry announced it."""
         row = self._file.execute("SELECT public_key FROM key WHERE owner = ? AND key_id = ?", name).fetchone()
         return row[0] if row is not None else None
 
-    def published(self) -> dict[KeyName, bytes]:
+    def published(self) -> "dict[KeyName, bytes]":
         """Return the keys of the signer itself: few, and needed everywhere."""
+        from grace_cli.verifying.keys import PURPOSES
+
         marks = ", ".join("?" * len(PURPOSES))
         rows = self._file.execute(f"SELECT owner, key_id, public_key FROM key WHERE owner IN ({marks})", PURPOSES)
         return {(owner, key_id): public_key for owner, key_id, public_key in rows}
 
-    def learn(self, keys: list[Announced]) -> None:
+    def learn(self, keys: "list[Announced]") -> None:
         """Remember keys that verified entries announced."""
         for key in keys:
             row = (*key.name, key.public_key)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.checkpoint import Checkpoint
@@ -19,9 +19,11 @@ from grace_common.transparency.tile import HEIGHT, WIDTH, TileReader, TreeReader
 from grace_cli.errors import CliError
 from grace_cli.verifying.chunk import Checked, Job
 from grace_cli.verifying.faults import Fault
-from grace_cli.verifying.keys import KeyName
 from grace_cli.verifying.state import State
 from grace_cli.verifying.tree import LeafTile, TreeCheck
+
+if TYPE_CHECKING:
+    from grace_cli.verifying.keys import KeyName
 
 MOST_FAULTS: Final = 20  # a log with more of them is not looked through to its end
 _BUNDLES: Final = 16  # in one job: 4,096 entries, of 64 KiB at the most
@@ -54,6 +56,8 @@ class Verification:
     authority   the CA's keys; None: only the tree is checked
     earlier     checkpoints of the same log that the caller had before
     processes   1: all in this process
+    fork        whether the processes may be copies of this one, which start at once: only while it has no connection
+                and no second thread
     take        told of each job's result, in order
     """
 
@@ -61,9 +65,10 @@ class Verification:
     checkpoint: Checkpoint
     check: Check
     state: State
-    authority: Mapping[KeyName, bytes] | None
+    authority: "Mapping[KeyName, bytes] | None"
     earlier: tuple[Checkpoint, ...] = ()
     processes: int = 1
+    fork: bool = False
     advance: Callable[[int], object] = int
     take: Take | None = None
 
@@ -156,7 +161,7 @@ class Verification:
             findings.signatures += entries
         if self.take is not None:
             self.take(checked, findings.faults)
-        if not findings.faults:
+        if self.state.kept and not findings.faults:
             self.state.reach(tree.edge)
         self.advance(entries)
 
@@ -183,14 +188,15 @@ class Verification:
             for span in spans:
                 yield self.check(self._job(*span))
             return
-        # What the first job learns, such as the notary's key, serves all that follow.
-        yield self.check(self._job(*spans[0]))
+        if self.authority is not None:  # what the first job learns, such as the notary's key, serves all that follow
+            yield self.check(self._job(*spans.pop(0)))
+        context = get_context("fork" if self.fork else "spawn")
         with ProcessPoolExecutor(
-            self.processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(self.check,)
+            self.processes, mp_context=context, initializer=_begin, initargs=(self.check,)
         ) as pool:
             waiting: deque[Future[Checked]] = deque()
             try:
-                for span in spans[1:]:
+                for span in spans:
                     waiting.append(pool.submit(_work, self._job(*span)))
                     if len(waiting) > 2 * self.processes:
                         yield waiting.popleft().result()
