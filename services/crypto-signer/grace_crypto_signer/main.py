@@ -33,7 +33,7 @@ def build(settings: Settings | None = None) -> Service:
     """Return the crypto-signer with everything it needs; when it starts sealed, after it was unsealed."""
     settings = settings or Settings.load()
     if settings.sealed:
-        telemetry.configure(settings.service, settings.log_level)
+        telemetry.configure(settings.service, settings.log_level, settings.secrets)
         return compose(settings, asyncio.run(unsealed(settings)))
     return compose(settings, key_files.open_kek(settings.state_dir, settings.passphrase_file))
 

@@ -268,7 +268,7 @@ def main(build: Callable[[], Service]) -> None:
     arguments = sys.argv[1:]
     try:
         service = build()
-        telemetry.configure(service.settings.service, service.settings.log_level)
+        telemetry.configure(service.settings.service, service.settings.log_level, service.settings.secrets)
         match arguments:
             case []:
                 failpoint.arm(service.settings.failpoint, service.settings.state_dir)

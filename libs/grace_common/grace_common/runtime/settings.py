@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +51,13 @@ class Settings(BaseSettings):
     delivery_attempts: int = Field(default=8, ge=1)
     otlp_endpoint: str | None = None
     failpoint: str | None = None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every secret that this process was told, each as it may stand in a text."""
+        told = {value.get_secret_value() for _, value in self if isinstance(value, SecretStr)}
+        password = urlsplit(self.database_url.get_secret_value()).password or ""
+        return frozenset(told | {password, unquote(password)}) - {""}
 
     @classmethod
     def load(cls) -> Self:

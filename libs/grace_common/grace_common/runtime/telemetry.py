@@ -1,10 +1,11 @@
 """How a process tells what it does: JSON logs, Prometheus metrics, OpenTelemetry context."""
 
 import logging
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from opentelemetry import context, trace
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge, Histogram
 
+_SHORTEST_SECRET: Final = 8  # shorter ones are words of other things, and no secrets
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 HANDLED: Final = Counter("grace_records_handled_total", "Records handled", ["topic", "outcome"])
@@ -22,8 +24,28 @@ OPERATIONS: Final = Counter("grace_operations_total", "Operations ended", ["name
 READY: Final = Gauge("grace_ready", "Whether the service is ready (1) or not (0)")
 
 
-def configure(service: str, level: str) -> None:
-    """Send every log line to standard output as one JSON object, foreign libraries' included."""
+class Scrubber:
+    """Leaves the process's own secrets out of what it logs: no code means to log one, but an error may quote it."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        longest_first = sorted((secret for secret in secrets if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, logger: object, method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Return a log line's members without secrets: a structlog processor, last before the rendering."""
+        if self._secrets is not None:
+            for name, value in line.items():
+                said = value if isinstance(value, str) else repr(value)
+                if self._secrets.search(said):
+                    line[name] = self._secrets.sub("[secret]", said)
+        return line
+
+
+def configure(service: str, level: str, secrets: Iterable[str] = ()) -> None:
+    """Send every log line to standard output as one JSON object, foreign libraries' included.
+
+    secrets  what must not stand in any
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -43,6 +65,7 @@ def configure(service: str, level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                Scrubber(secrets),
                 structlog.processors.JSONRenderer(),
             ],
         )

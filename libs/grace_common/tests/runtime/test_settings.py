@@ -8,6 +8,7 @@ import sys
 import pytest
 from grace_common.contract.errors import Refused
 from grace_common.runtime.database import async_url
+from grace_common.runtime.settings import Settings
 
 CANARY = "hunter2-s3cret"
 GOOD = {
@@ -47,6 +48,15 @@ def test_settings_are_read_from_the_environment_and_hide_their_secrets() -> None
 
     assert json.loads(shown)[:2] == ["consensus", 0]
     assert CANARY not in shown
+
+
+def test_a_process_knows_every_secret_that_it_was_told_as_it_may_stand_in_a_text() -> None:
+    url = "postgresql://consensus:p%40ssword@127.0.0.1:5432/grace"
+    settings = Settings.model_validate(
+        {name.removeprefix("GRACE_").lower(): value for name, value in GOOD.items()} | {"database_url": url}
+    )
+
+    assert settings.secrets == {CANARY, url, "p%40ssword", "p@ssword"}
 
 
 def test_every_setting_that_is_missing_or_malformed_is_named_and_none_is_shown() -> None:

@@ -39,7 +39,6 @@ class AnthropicModel:
             raise refused(
                 _SERVER,
                 error.status_code,
-                error.message,
                 url=_URL,
                 key="GRACE_ANTHROPIC_API_KEY",
                 model="GRACE_ANTHROPIC_MODEL",

@@ -1,11 +1,8 @@
 """What to tell people when a model's server gives no answer: which setting to look at."""
 
-from typing import Final
 from urllib.parse import urlsplit
 
 from grace_common.contract.errors import Refused, Unready
-
-_MOST_SAID: Final = 200  # characters of the server's own words
 
 
 def require_url(url: str, setting: str) -> None:
@@ -27,10 +24,9 @@ def not_reached(server: str, error: Exception, setting: str) -> Unready:
     )
 
 
-def refused(server: str, status: int, said: str, *, url: str, key: str, model: str) -> Unready:
-    """The server answered with an error status.
+def refused(server: str, status: int, *, url: str, key: str, model: str) -> Unready:
+    """The server answered with an error status; its words are left out, for they may repeat the key or the prompt.
 
-    said             the server's words, left out where they might repeat a credential
     url, key, model  the settings that such a status speaks of
     """
     match status:
@@ -44,8 +40,7 @@ def refused(server: str, status: int, said: str, *, url: str, key: str, model: s
             advice = f"check {model}, GRACE_MODEL_TEMPERATURE and GRACE_MODEL_MAX_TOKENS, which it may not take so"
         case _:
             advice = f"look at that server's log, and check {url}"
-    words = " ".join(said.split())[:_MOST_SAID]
-    return Unready(f"{server} answered with status {status}{f' ({words})' if words else ''}; {advice}")
+    return Unready(f"{server} answered with status {status}; {advice}")
 
 
 def not_understood(server: str, url: str) -> Unready:

@@ -42,7 +42,6 @@ class OpenAIModel:
             raise refused(
                 _SERVER,
                 error.status_code,
-                error.message,
                 url=_URL,
                 key="GRACE_OPENAI_API_KEY",
                 model="GRACE_OPENAI_MODEL",

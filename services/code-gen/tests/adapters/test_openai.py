@@ -96,9 +96,13 @@ async def test_the_request_carries_model_temperature_and_the_bound_on_tokens_whe
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (404, {"error": {"message": "model 'x' not found"}}, r"model 'x' not found.*check GRACE_OPENAI_MODEL"),
+        (404, {"error": {"message": "model 'x' not found"}}, r"status 404; check GRACE_OPENAI_MODEL"),
         (401, {"error": {"message": "Incorrect API key: sk-secret"}}, "status 401.; check GRACE_OPENAI_API_KEY$"),
-        (400, {"error": {"message": "temperature"}}, "GRACE_MODEL_TEMPERATURE and GRACE_MODEL_MAX_TOKENS"),
+        (
+            400,
+            {"error": {"message": "key sk-secret, prompt: Hello"}},
+            "GRACE_MODEL_TEMPERATURE and GRACE_MODEL_MAX_TOKENS",
+        ),
         (429, {"error": {"message": "slow down"}}, "its limit is used up"),
         (503, "<html>Bad gateway</html>", "look at that server's log"),
         (200, "<html>Log in</html>", "no completion; check that GRACE_OPENAI_BASE_URL"),
@@ -114,6 +118,7 @@ async def test_an_error_says_which_setting_to_check_and_never_repeats_a_credenti
             await model(server.url).complete("", "Hello", 0.8)
 
     assert "sk-secret" not in str(raised.value)
+    assert "Hello" not in str(raised.value)
 
 
 async def test_a_passing_failure_is_tried_again(answering: Any) -> None:

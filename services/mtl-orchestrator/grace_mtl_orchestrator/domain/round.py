@@ -4,8 +4,7 @@ Candidates and the decision come over different topics, so their order means not
 and is settled once the matrix, the decision, and every candidate's code and report are there.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -17,7 +16,6 @@ from grace_common.contract.events.candidate import (
     CandidateEvaluated,
     CandidateGenerated,
     CandidatesGenerated,
-    Probe,
 )
 from grace_common.contract.events.decision import DecisionReached
 from grace_common.contract.events.round import TaskState
@@ -26,7 +24,6 @@ RoundFact = CandidateGenerated | CandidateEvaluated | CandidatesGenerated | Deci
 
 _SHOWN_FAILURES: Final = 3
 _PASSES: Final = 0  # the output class of a generated test that passes; what it expects, nobody vouches for
-_MOST_NAMES: Final = 8 * 1024  # characters of JSON: beside the code, what a delivery's envelope holds of names
 
 
 class Evaluation(Contract):
@@ -250,12 +247,6 @@ def _matrix(fact: CandidatesGenerated) -> Matrix:
         entry_point=fact.entry_point,
         standings=tuple(standings),
         notes=fact.notes,
-        names=_names([probe for _, probe in stated]),
+        names=tuple(probe.id for _, probe in stated),  # the ledger keeps them for ever: no content
         given=len(given),
     )
-
-
-def _names(probes: Sequence[Probe]) -> tuple[str, ...]:
-    """Return a name for each probe: its id and what it asks; the ids alone where all that would be too long."""
-    told = tuple(f"{probe.id}: {probe.label}" for probe in probes)
-    return told if len(json.dumps(told)) <= _MOST_NAMES else tuple(probe.id for probe in probes)

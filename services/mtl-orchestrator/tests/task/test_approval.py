@@ -84,26 +84,9 @@ def test_a_delivery_says_how_the_candidate_did_by_name_and_who_wrote_it() -> Non
     assert completed.authorship == authorship
     assert completed.outcomes == ProbeOutcomes(
         specification_sha256=report_sha256(task_submitted().specification.model_dump(mode="json")),
-        passed=(
-            "e0: fibonacci(0) == 0",
-            "e1: fibonacci(1) == 1",
-            "e2: fibonacci(10) == 55",
-            "m0: assert fibonacci(0) == 0",
-        ),
-        warned=("m1: assert fibonacci(1) == 1",),
+        passed=("e0", "e1", "e2", "m0"),  # what they ask is the requester's content, and stays out of the ledger
+        warned=("m1",),
     )
-
-
-def test_names_too_long_for_an_envelope_give_way_to_the_probes_ids() -> None:
-    matrix = candidates_generated(FIRST)
-    probes = tuple(probe.model_copy(update={"label": '"' * 200}) for probe in matrix.probes) * 10
-    rows = tuple(row.model_copy(update={"outputs": row.outputs * 10}) for row in matrix.rows)
-    judged = matrix.model_copy(update={"probes": probes, "rows": rows})
-
-    completed = completed_with(*round_facts(FIRST)[:-2], judged, decision_reached(FIRST))
-
-    assert completed.outcomes is not None
-    assert completed.outcomes.passed == ("e0", "e1", "e2") * 10
 
 
 def test_as_many_different_reviewers_must_approve_as_the_policy_says() -> None:
