@@ -181,7 +181,9 @@ class Delivery(ConsumerRebalanceListener):
         await asyncio.gather(*workers, return_exceptions=True)
 
     async def _deliver(self, chunk: Sequence[Record]) -> None:
-        arrived = [opened for record in chunk if (opened := await self._open(record)) is not None]
+        checked = await patiently(partial(self._gate.check, chunk), self)
+        pairs = zip(chunk, checked, strict=True)
+        arrived = [opened for record, one in pairs if (opened := await self._open(record, one)) is not None]
         for (outside, batch), run in groupby(arrived, key=lambda one: (one.route.outside, one.route.batch)):
             if outside:
                 for one in run:
@@ -192,10 +194,11 @@ class Delivery(ConsumerRebalanceListener):
             else:
                 await self._group(list(run))
 
-    async def _open(self, record: Record) -> Arrived | None:
+    async def _open(self, record: Record, checked: SealedRecord | Refused) -> Arrived | None:
         """Return the record as an event somebody here wants; None when nobody does, or when it was refused."""
         try:
-            checked: SealedRecord = await patiently(partial(self._gate.check, record), self)
+            if isinstance(checked, Refused):
+                raise checked
             # A record that no route wants is only parsed: malformed bytes leave their trace, whoever wants them.
             attributes = parse(checked.value)
             type_ = attributes["type"]

@@ -11,10 +11,11 @@ Sources: DSSE protocol 1.0 (PAE), RFC 8032 (Ed25519), RFC 9162 section 2.1 (tree
 
 import struct
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -63,8 +64,7 @@ class Signer:
         return name if kind == "service" else kind
 
 
-@dataclass(frozen=True, slots=True)
-class SealedRecord:
+class SealedRecord(NamedTuple):  # made for every record that anybody reads
     """One record read from Kafka whose seal holds. `timestamp` is the broker's (log append time)."""
 
     topic: str
@@ -78,8 +78,13 @@ class SealedRecord:
 
 def encoding(topic: str, key: bytes, value: bytes) -> bytes:
     """Return the bytes that a seal covers."""
+    return b"%b%d %b" % (_opening(topic, key), len(value), value)
+
+
+@lru_cache(maxsize=4096)
+def _opening(topic: str, key: bytes) -> bytes:
     type_ = f"{CONTENT_TYPE};topic={topic};key={key.hex()}".encode()
-    return b"DSSEv1 %d %b %d %b" % (len(type_), type_, len(value), value)
+    return b"DSSEv1 %d %b " % (len(type_), type_)
 
 
 def batch_encoding(root: bytes) -> bytes:
@@ -123,12 +128,18 @@ class Sealer:
         ]
 
 
-class SealCheck:
-    """Checks seals against a public key; remembers batch roots already checked, newest last, at most `remembered`."""
+_Step = tuple[bytes, int, int, bytes]  # a node on the way up, its index, that of the last node of its level, the rest
 
-    def __init__(self, remembered: int = 1024) -> None:
+
+class SealCheck:
+    """Checks seals against a public key, and does not climb twice from one node of a batch.
+
+    remembered  how many batches are known at a time: from which steps of a climb the signed root was reached
+    """
+
+    def __init__(self, remembered: int = 64) -> None:
         self._remembered = remembered
-        self._roots: OrderedDict[tuple[str, bytes, bytes], None] = OrderedDict()
+        self._batches: OrderedDict[tuple[str, bytes], set[_Step]] = OrderedDict()
 
     def check(
         self,
@@ -145,14 +156,17 @@ class SealCheck:
         if path is None:
             self._verify(public_key, signature, encoding(topic, key, value))
             return
-        root = _root_from_path(merkle.leaf_hash(encoding(topic, key, value)), path)
-        seen = (key_id, signature, root)
-        if seen in self._roots:
+        batch = (key_id, signature)
+        known = self._batches.get(batch)
+        climbed, root = _climb(merkle.leaf_hash(encoding(topic, key, value)), path, known or ())
+        if root is not None:
+            self._verify(public_key, signature, batch_encoding(root))
+        if known is not None:
+            known.update(climbed)
             return
-        self._verify(public_key, signature, batch_encoding(root))
-        self._roots[seen] = None
-        if len(self._roots) > self._remembered:
-            self._roots.popitem(last=False)
+        self._batches[batch] = set(climbed)
+        if len(self._batches) > self._remembered:
+            self._batches.popitem(last=False)
 
     @staticmethod
     def _verify(public_key: Ed25519PublicKey, signature: bytes, message: bytes) -> None:
@@ -180,14 +194,18 @@ def _root_and_paths(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
     return level[0], paths
 
 
-def _root_from_path(leaf: bytes, path: bytes) -> bytes:
-    """Return the root that a leaf and its path lead to (RFC 9162, section 2.1.3.2)."""
+def _climb(leaf: bytes, path: bytes, known: Container[_Step]) -> tuple[list[_Step], bytes | None]:
+    """Return the steps from a leaf along its path, and the root; None for the root once a step is known to lead there.
+
+    What comes of a step depends on nothing but the step, so a known one needs no second look (RFC 9162, 2.1.3.2).
+    """
     if len(path) < 8 or (len(path) - 8) % merkle.HASH_BYTES or len(path) > 8 + 32 * merkle.HASH_BYTES:
         raise BadSeal(f"the seal's path has {len(path)} bytes, expected 8 and a multiple of 32")
     index, size = struct.unpack_from(">II", path)
     if index >= size:
         raise BadSeal(f"the seal's path names leaf {index} of {size}")
     node, last = leaf, size - 1
+    climbed: list[_Step] = []
     for start in range(8, len(path), merkle.HASH_BYTES):
         sibling = path[start : start + merkle.HASH_BYTES]
         if last == 0:
@@ -201,6 +219,10 @@ def _root_from_path(leaf: bytes, path: bytes) -> bytes:
             node = merkle.node_hash(node, sibling)
         index >>= 1
         last >>= 1
+        step = (node, index, last, path[start + merkle.HASH_BYTES :])
+        if step in known:
+            return climbed, None
+        climbed.append(step)
     if last != 0:
         raise BadSeal("the seal's path is too short")
-    return node
+    return climbed, node

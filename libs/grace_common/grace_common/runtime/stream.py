@@ -275,33 +275,34 @@ class Gate:
         self._outbox = outbox
         self._clock = clock
 
-    async def check(self, record: Record) -> SealedRecord:
-        """Return the verified record; raise Refused when its seal or size is not what it must be."""
+    async def check(self, records: Sequence[Record]) -> list[SealedRecord | Refused]:
+        """Return each record verified, or why it is refused: its seal or its size is not what it must be."""
+        if self._identities.lags:
+            await self._identities.catch_up()  # else a key revoked meanwhile would pass
+        checked: list[SealedRecord | Refused] = []
+        for record in records:
+            try:
+                checked.append(self._verified(record))
+            except UnknownKey:
+                await self._identities.catch_up()
+                try:
+                    checked.append(self._verified(record))
+                except UnknownKey as error:
+                    checked.append(BadSeal(f"{error}: the key was never certified"))
+                except Refused as error:
+                    checked.append(error)
+            except Refused as error:
+                checked.append(error)
+        return checked
+
+    def _verified(self, record: Record) -> SealedRecord:
         value, key = record.value or b"", record.key or b""
         if len(value) > MAX_ENVELOPE_BYTES * 2:  # notarised records carry an envelope and its statement
             raise Oversized(f"the record has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES * 2}")
         headers = {name: content or b"" for name, content in record.headers}
-        topic, timestamp = by_name(record.topic), moment(record)
-        directory = self._identities.directory
-        if self._identities.lags:
-            await self._identities.catch_up()  # else a key revoked meanwhile would pass
-        try:
-            signer = directory.verify(topic, key, value, headers, timestamp)
-        except UnknownKey:
-            await self._identities.catch_up()
-            try:
-                signer = directory.verify(topic, key, value, headers, timestamp)
-            except UnknownKey as error:
-                raise BadSeal(f"{error}: the key was never certified") from error
-        return SealedRecord(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=key,
-            value=value,
-            timestamp=timestamp,
-            signer=signer,
-        )
+        timestamp = moment(record)
+        signer = self._identities.directory.verify(by_name(record.topic), key, value, headers, timestamp)
+        return SealedRecord(record.topic, record.partition, record.offset, key, value, timestamp, signer)
 
     async def dead_letter(self, record: Record, code: str, reason: str, attempts: int = 1) -> None:
         """State that a record was refused (one entry in the ledger) and keep it whole for reading and replay."""
@@ -423,7 +424,7 @@ class StreamConsumer(ConsumerRebalanceListener):
         failpoint.reached(self._stream.group, "received")
         try:
             with telemetry.BATCH_SECONDS.labels(self._stream.group_id).time():
-                verified = [checked for record in records if (checked := await self._checked(record)) is not None]
+                verified = await self._verified(records)
                 if verified:
                     await patiently(lambda: self._stream.handler.handle(verified), self)
             telemetry.HANDLED.labels(self._stream.group, "handled").inc(len(verified))
@@ -435,21 +436,23 @@ class StreamConsumer(ConsumerRebalanceListener):
 
     async def again(self, record: Record) -> None:
         """Handle one record once more: a dead letter that an operator replays."""
-        verified = await self._checked(record)
-        if verified is not None:
-            await patiently(lambda: self._stream.handler.handle([verified]), self)
+        verified = await self._verified([record])
+        if verified:
+            await patiently(lambda: self._stream.handler.handle(verified), self)
 
     @property
     def topics(self) -> Sequence[Topic]:
         return self._stream.topics
 
-    async def _checked(self, record: Record) -> SealedRecord | None:
-        try:
-            return await patiently(lambda: self._gate.check(record), self)
-        except Refused as error:
-            code, reason = refusal_code(error), str(error)
-            await patiently(lambda: self._gate.dead_letter(record, code, reason), self)
-            return None
+    async def _verified(self, records: Sequence[Record]) -> list[SealedRecord]:
+        """Return the records whose seals hold; of the others stands a dead letter."""
+        verified: list[SealedRecord] = []
+        for record, checked in zip(records, await patiently(lambda: self._gate.check(records), self), strict=True):
+            if isinstance(checked, Refused):
+                await patiently(partial(self._gate.dead_letter, record, refusal_code(checked), str(checked)), self)
+            else:
+                verified.append(checked)
+        return verified
 
 
 class _Waiting(Protocol):

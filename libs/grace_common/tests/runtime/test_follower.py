@@ -12,12 +12,13 @@ from confluent_kafka.admin import AdminClient
 from grace_cli.stack.provision import provision_kafka
 from grace_cli.testing.deployment import PASSWORDS, Deployment, outgoing, stated
 from grace_common.contract import topics
+from grace_common.contract.errors import Refused
 from grace_common.contract.events.task import DecisionRequested
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.follower import MOST_LAG_S, IdentityFollower
 from grace_common.runtime.identity import Directory, RevokedKey, Workload
 from grace_common.runtime.outbox import Outbox
-from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER
+from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, SealedRecord
 from grace_common.runtime.stream import Gate
 from grace_common.testing.certificates import certificate_issued
 
@@ -65,6 +66,13 @@ class World:
             await self.deployment.send("gateway", fact, workload=self.stolen)
             return await consumer.getone()
 
+    async def checked(self, record: Any = None) -> SealedRecord:
+        """The gate's answer to one record; raises its refusal."""
+        [answer] = await self.gate.check([record if record is not None else await self.record()])
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
     def lag(self) -> None:
         self.seconds.now += MOST_LAG_S + 0.1
 
@@ -87,7 +95,7 @@ async def test_a_record_passes_without_a_question_while_the_topic_was_read_latel
         await world.follower.catch_up()
 
     assert not world.follower.lags
-    assert (await world.gate.check(await world.record())).signer.subject == "service/gateway"
+    assert (await world.checked()).signer.subject == "service/gateway"
 
 
 async def test_a_follower_out_of_touch_lets_nothing_pass_until_it_has_caught_up(world: World) -> None:
@@ -97,7 +105,7 @@ async def test_a_follower_out_of_touch_lets_nothing_pass_until_it_has_caught_up(
     late = await world.record()
     world.lag()
 
-    checking = asyncio.create_task(world.gate.check(late))
+    checking = asyncio.create_task(world.checked(late))
     done, _ = await asyncio.wait([checking], timeout=0.1)
     assert not done
     async with world.following():
@@ -112,7 +120,7 @@ async def test_catching_up_learns_what_was_stated_before_and_is_in_touch_again(w
         await world.follower.catch_up()
 
         with pytest.raises(RevokedKey):
-            await world.gate.check(await world.record())
+            await world.checked()
         world.lag()
         await world.follower.catch_up()
         assert not world.follower.lags
@@ -141,7 +149,7 @@ async def test_hostile_records_on_the_identity_topic_do_not_stop_it(world: World
     async with world.following():
         await world.follower.catch_up()
 
-    assert (await world.gate.check(await world.record())).signer.subject == "service/gateway"
+    assert (await world.checked()).signer.subject == "service/gateway"
 
 
 async def test_without_a_connection_the_broker_is_not_reached(world: World) -> None:
@@ -165,4 +173,4 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(world: World) -> Non
         await world.follower.catch_up()
 
         with pytest.raises(RevokedKey):
-            await world.gate.check(await world.record())
+            await world.checked()

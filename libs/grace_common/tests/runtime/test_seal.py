@@ -56,9 +56,9 @@ def check(record: Outgoing, headers: Mapping[str, bytes], checking: SealCheck | 
     (checking or SealCheck()).check(record.topic, record.key, record.value, headers, KEY.public_key(), ID)
 
 
-def holds(record: Outgoing, headers: Mapping[str, bytes]) -> bool:
+def holds(record: Outgoing, headers: Mapping[str, bytes], checking: SealCheck | None = None) -> bool:
     try:
-        check(record, headers)
+        check(record, headers, checking)
     except BadSeal:
         return False
     return True
@@ -188,6 +188,20 @@ def test_a_remembered_root_still_asks_for_the_right_path_and_the_oldest_are_forg
             check(batch[0], second, checking)
         check(batch[1], second, checking)
     check(batches[0][0], sealed(batches[0])[0], checking)
+
+
+@settings(max_examples=50)
+@given(records=st.lists(RECORDS, min_size=2, max_size=20, unique=True), data=st.data())
+def test_what_is_remembered_changes_no_verdict(records: list[Outgoing], data: st.DataObject) -> None:
+    checking = SealCheck()
+    for record, headers in zip(records, sealed(records), strict=True):
+        check(record, headers, checking)
+    record, headers = data.draw(st.sampled_from(list(zip(records, sealed(records), strict=True))))
+
+    for bit in range(len(headers[PATH_HEADER]) * 8):
+        changed = headers | {PATH_HEADER: flipped(headers[PATH_HEADER], bit)}
+        assert holds(record, changed, checking) == holds(record, changed)
+    assert not holds(replace(record, value=record.value + b" "), headers, checking)
 
 
 def test_every_record_says_which_key_sealed_it_and_what_it_is() -> None:
