@@ -1,7 +1,9 @@
 """`grace ledger`: checking all of it, copying it, searching it."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(no_args_is_help=True, help="Check, copy and search the ledger.")
     group.command()(verify)
+    group.command()(prove)
     group.command()(export)
     group.command()(query)
     group.command()(redact)
@@ -56,6 +59,59 @@ def verify(
         raise CliError("several of a place, --local and --database are named", "name one of them", Exit.USAGE)
     asked = Asked(where, database, log_key, ca, since, resume, witness_policy, tree_only, processes, as_json)
     verify_as_asked(asked)
+
+
+def prove(
+    entry: Annotated[str, typer.Argument(metavar="INDEX|ID", help="The entry's index; with --database also its id.")],
+    where: Annotated[str | None, typer.Argument(metavar="DIR|URL", help="A folder, or an address of /log.")] = None,
+    database: Annotated[
+        bool, typer.Option("--database", help="The audit-log's tables: GRACE_DATABASE_URL, else the local stack's.")
+    ] = False,
+    log_key: LogKeyOption = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file; standard output without it.")] = None,
+    entry_to: Annotated[
+        Path | None, typer.Option("--entry", metavar="FILE", help="Write the proven entry's bytes here as well.")
+    ] = None,
+) -> None:
+    """Prove offline that an entry is in the log: a c2sp.org/tlog-proof@v1 file, verified before it is written."""
+    from grace_common.contract.errors import Refused, Unready
+    from grace_common.transparency.merkle import ProofInvalid
+
+    from grace_cli.log_files import KEEP_IT, open_log, read_log_key
+    from grace_cli.verifying.asked import database_urls
+    from grace_cli.verifying.database_log import DatabaseLog
+    from grace_cli.verifying.proving import prove_from_files, prove_from_tables
+
+    if where is not None and database:
+        raise CliError("a place and --database are named", "name one of them", Exit.USAGE)
+    wanted = _index_or_id(entry)
+    files = open_log(where)
+    key = read_log_key(log_key, files, str(files))
+    try:
+        if not database:
+            if isinstance(wanted, UUID):
+                raise CliError("only the tables know an entry's id", "name its index, or --database", Exit.USAGE)
+            proof, leaf = prove_from_files(files, key, wanted)
+        else:
+            with closing(DatabaseLog(database_urls()[0])) as tables:
+                proof, leaf = prove_from_tables(tables, key.key, wanted)
+    except ProofInvalid as error:
+        raise CliError(f"the log is broken: {error}", KEEP_IT) from error
+    except (Refused, Unready) as error:
+        raise CliError(f"entry {entry} cannot be proven: {error}", "is it in the log already?") from error
+    if entry_to is not None:
+        entry_to.write_bytes(leaf)
+    if output is not None:
+        output.write_bytes(proof.encode())
+    else:
+        print(proof.encode().decode(), end="")
+
+
+def _index_or_id(entry: str) -> int | UUID:
+    try:
+        return int(entry) if entry.isdecimal() else UUID(entry)
+    except ValueError as error:
+        raise CliError(f"{entry!r} is neither an index nor an id", "see grace ledger query", Exit.USAGE) from error
 
 
 def export(
