@@ -25,6 +25,7 @@ from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.cosigned import Cosigned, Demand, Shelf
 from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
+from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.handlers.witnesses import Witnesses
 from grace_audit_log.settings import Settings
@@ -42,11 +43,13 @@ def build(settings: Settings | None = None) -> Service:
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
     producer = SealedProducer(settings, workload.sealer())
-    sealing = Sealing(writer, reader, log)
+    recent = RecentEntries(publishing_reader)
+    sealing = Sealing(writer, reader, log, recent)
     publication = FolderPublication(settings.publication_dir)
     publishing = Publishing(
         sealing,
         publishing_reader,
+        recent,
         publication,
         KafkaAnnouncer(producer),
         log,

@@ -56,7 +56,19 @@ class LedgerWriter(Protocol):
         ...
 
 
-class LedgerReader(Protocol):
+class Entries(Protocol):
+    """The committed entries, by index."""
+
+    async def leaves(self, start: int, end: int) -> Sequence[bytes]:
+        """Return the leaves from index `start` up to, not including, `end`."""
+        ...
+
+    async def places(self, start: int, end: int) -> Sequence[Place]:
+        """Return where the entries from `start` up to `end` stand, and what they can be searched by."""
+        ...
+
+
+class LedgerReader(Entries, Protocol):
     """The read side, for publication and start-up."""
 
     async def position(self, partition: int) -> int | None:
@@ -65,14 +77,6 @@ class LedgerReader(Protocol):
 
     async def newest(self) -> Committed | None:
         """Return the newest checkpoint; None before the first start."""
-        ...
-
-    async def leaves(self, start: int, end: int) -> list[bytes]:
-        """Return the leaves from index `start` up to, not including, `end`."""
-        ...
-
-    async def places(self, start: int, end: int) -> list[Place]:
-        """Return where the entries from `start` up to `end` stand, and what they can be searched by."""
         ...
 
     async def places_of(self, indices: Sequence[int]) -> list[Place]:

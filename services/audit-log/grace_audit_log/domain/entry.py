@@ -22,6 +22,20 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")  # events carry URL-safe base64
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What an entry can be searched by, and where it stands."""
+
+    index: int
+    entry_id: UUID
+    entry_type: str
+    operation_id: UUID
+    correlation: str
+    actor: str
+    service: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What becomes one leaf and its row.
 
@@ -40,19 +54,18 @@ class Entry:
     time: datetime
     payload: bytes | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What an entry can be searched by, and where it stands."""
-
-    index: int
-    entry_id: UUID
-    entry_type: str
-    operation_id: UUID
-    correlation: str
-    actor: str
-    service: str
-    time: datetime
+    def at(self, index: int) -> Place:
+        """Return this entry's place in the tree."""
+        return Place(
+            index,
+            self.entry_id,
+            self.entry_type,
+            self.operation_id,
+            self.correlation,
+            self.actor,
+            self.service,
+            self.time,
+        )
 
 
 def read_entry(value: bytes) -> Entry:

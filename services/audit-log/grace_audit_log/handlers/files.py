@@ -19,7 +19,7 @@ from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.strict import encode_base64
 from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileEdge, encode_bundle, new_tiles
 
-from grace_audit_log.ports import Committed, LedgerReader, Publication
+from grace_audit_log.ports import Committed, Entries, Publication
 
 CHECKPOINT: Final = "checkpoint"
 VKEY: Final = "vkey"
@@ -76,7 +76,7 @@ def published(publication: Publication, key: VerifierKey) -> Published:
 
 
 async def publish(
-    reader: LedgerReader, publication: Publication, key: VerifierKey, done: Published, newest: Committed
+    entries: Entries, publication: Publication, key: VerifierKey, done: Published, newest: Committed
 ) -> Published:
     """Write what the files lack of the newest tree, its checkpoint last; return what they show then.
 
@@ -91,10 +91,10 @@ async def publish(
         return done
     failpoint.reached("publication", "begun")
     edge = done.edge
-    tail = done.tail if done.tail is not None else await reader.leaves(edge.size - edge.size % WIDTH, edge.size)
+    tail = done.tail if done.tail is not None else await entries.leaves(edge.size - edge.size % WIDTH, edge.size)
     while edge.size < newest.size:
         end = min(edge.size - edge.size % _AT_ONCE + _AT_ONCE, newest.size)
-        leaves = [*tail, *await reader.leaves(edge.size, end)]
+        leaves = [*tail, *await entries.leaves(edge.size, end)]
         edge = await asyncio.to_thread(_write_chunk, publication, edge, leaves)
         tail = leaves[len(leaves) - edge.size % WIDTH :]
     if edge.root != newest.root:

@@ -12,7 +12,7 @@ from grace_audit_log.domain.announcement import Voice
 from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.files import Published, publish, publish_authority, published
 from grace_audit_log.handlers.sealing import Sealing
-from grace_audit_log.ports import Announcer, Committed, LedgerReader, Publication
+from grace_audit_log.ports import Announcer, Committed, Entries, LedgerReader, Publication
 
 _ANNOUNCE_AT_ONCE: Final = 2_000  # entries read into memory for one announcement
 _log = structlog.get_logger(__name__)
@@ -25,6 +25,7 @@ class Publishing:
         self,
         sealing: Sealing,
         reader: LedgerReader,
+        entries: Entries,
         publication: Publication,
         announcer: Announcer,
         log: LogIdentity,
@@ -33,6 +34,7 @@ class Publishing:
     ) -> None:
         self._sealing = sealing
         self._reader = reader
+        self._entries = entries
         self._publication = publication
         self._announcer = announcer
         self._voice = Voice(log.key.name)
@@ -75,7 +77,7 @@ class Publishing:
         if self._published is None:
             self._published = await asyncio.to_thread(published, self._publication, self._log.key)
             await asyncio.to_thread(publish_authority, self._publication, self._log.ca_keys)
-        self._published = await publish(self._reader, self._publication, self._log.key, self._published, newest)
+        self._published = await publish(self._entries, self._publication, self._log.key, self._published, newest)
         await self._announce(newest)
 
     async def _announce(self, newest: Committed) -> None:
@@ -87,7 +89,7 @@ class Publishing:
         start = self._announced
         while start < newest.size:
             end = min(start + _ANNOUNCE_AT_ONCE, newest.size)
-            places = await self._reader.places(start, end)
+            places = await self._entries.places(start, end)
             values += self._voice.entries_sealed(places, newest.size, newest.committed_at)
             await self._announcer.announce(values)
             values, start = [], end

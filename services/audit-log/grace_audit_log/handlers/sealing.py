@@ -10,6 +10,7 @@ from grace_common.runtime.seal import SealedRecord
 
 from grace_audit_log.domain.entry import Entry, first_copies, read_entry
 from grace_audit_log.domain.tree import Head, LogIdentity, grow
+from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.ports import LedgerReader, LedgerWriter, Position
 
 _STAND_BY_S: Final = 0.5
@@ -19,10 +20,11 @@ _log = structlog.get_logger(__name__)
 class Sealing:
     """Handler of the stream of signatures: drops copies, grows the tree, commits."""
 
-    def __init__(self, writer: LedgerWriter, reader: LedgerReader, log: LogIdentity) -> None:
+    def __init__(self, writer: LedgerWriter, reader: LedgerReader, log: LogIdentity, recent: RecentEntries) -> None:
         self._writer = writer
         self._reader = reader
         self._log = log
+        self._recent = recent
         self._head: Head | None = None
         self._taking_over = asyncio.Lock()
         self.committed = asyncio.Event()
@@ -78,6 +80,7 @@ class Sealing:
             growth = grow(head, [entry.leaf for entry in new], self._log)
             await self._writer.append(growth, new, position)
             self._head = growth.after
+            self._recent.add(head.edge.size, new)
         self.committed.set()
 
     async def _step_down(self) -> None:

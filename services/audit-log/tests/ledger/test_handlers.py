@@ -9,7 +9,9 @@ from uuid import UUID
 import orjson
 import pytest
 from grace_audit_log.handlers.publishing import Publishing
+from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
+from grace_audit_log.ports import Publication
 from grace_common.contract import envelope
 from grace_common.contract.errors import Unready
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
@@ -58,8 +60,12 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.sealing = Sealing(self.ledger, self.ledger, LOG)
-        self.publishing = Publishing(self.sealing, self.ledger, self.files, self.topic, LOG, look_every_s=0.01)
+        self.recent = RecentEntries(self.ledger)
+        self.sealing = Sealing(self.ledger, self.ledger, LOG, self.recent)
+        self.publishing = self.publishing_to(self.files)
+
+    def publishing_to(self, files: Publication) -> Publishing:
+        return Publishing(self.sealing, self.ledger, self.recent, files, self.topic, LOG, look_every_s=0.01)
 
     async def deliver(self, records: Sequence[SealedRecord]) -> None:
         """Hand over a batch until it is handled, with a new process after each crash, as Kafka and a supervisor do."""
@@ -210,7 +216,7 @@ class FullDisk(MemoryFiles):
 
 async def test_the_loop_waits_out_an_outage_and_says_what_is_missing() -> None:
     world, files = World(), FullDisk()
-    publishing = Publishing(world.sealing, world.ledger, files, world.topic, LOG, look_every_s=0.01)
+    publishing = world.publishing_to(files)
     await world.deliver([record(1)])
     loop = asyncio.create_task(publishing.run())
     await until(publishing, "No space left")
