@@ -1,6 +1,7 @@
 """Verify a Grace receipt: one file, Python's standard library and `cryptography`, no network, nothing of Grace.
 
     python verify_receipt.py receipt.json FILE --log-key VKEY [--witness-key VKEY … --quorum N] [--witness-policy FILE]
+        [--root-key KEY]
 
 Written from docs/receipt-format.md (whose steps are the numbers in the comments), docs/ledger-format.md and, for the
 witness policy, c2sp.org/tlog-policy.
@@ -13,6 +14,7 @@ import binascii
 import json
 import re
 import sys
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +26,11 @@ STATEMENT = "application/vnd.grace.statement.v1+json"
 IN_TOTO = "application/vnd.in-toto+json"
 NOTARY_KEY = "grace.notary-key-published.v1"
 OPERATION_KEY = "grace.operation-key-generated.v1"
+DIRECTORY_STATED = "grace.key-directory-published.v1"
+DIRECTORY = "application/vnd.grace.key-directory.v1+json"
+NO_DIRECTORY = "No version of the key directory stands behind these keys: the log alone vouches for them."
+FORMATS = ("grace-receipt/v1", "grace-receipt/v2")
+LATEST = 253_402_300_799  # the last second of the year 9999
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 AUTHORSHIP = "https://grace.example/attestation/ai-authorship/v1"
@@ -290,10 +297,24 @@ class Envelope:
         ((name, signature),) = self.signatures if len(self.signatures) == 1 else ((None, b""),)
         if name is None or name not in keys:
             raise Rejected("it is not signed, once, with a key announced before for this kind of entry")
-        type_ = self.type.encode()
-        message = b"DSSEv1 %d %s %d %s" % (len(type_), type_, len(self.payload), self.payload)
-        check_signature(keys[name], signature, message, f"the envelope, by key {name},")
+        check_signature(keys[name], signature, self.signed, f"the envelope, by key {name},")
         return name
+
+    @property
+    def signed(self) -> bytes:
+        """What the signatures are over: DSSE's pre-authentication encoding."""
+        type_ = self.type.encode()
+        return b"DSSEv1 %d %s %d %s" % (len(type_), type_, len(self.payload), self.payload)
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Tell whether signatures name this key, and all that do are by it."""
+        named = [signature for name, signature in self.signatures if name == key_id(public_key)]
+        try:
+            for signature in named:
+                check_signature(public_key, signature, self.signed, "the envelope")
+        except Rejected:
+            return False
+        return bool(named)
 
 
 class Fact:
@@ -311,7 +332,8 @@ class Fact:
         how = members_of(whole["how"], "how", "operation_id")
         self.id, self.type = text(whole["id"], "id"), text(whole["type"], "type")
         self.service, self.actor = text(who["service"], "who.service"), text(who["actor"], "who.actor")
-        self.subject = f"{text(what['type'], 'what.type')} {text(what['subject'], 'what.subject')}"
+        self.named = text(what["subject"], "what.subject")
+        self.subject = f"{text(what['type'], 'what.type')} {self.named}"
         self.time, self.operation = text(whole["when"], "when"), text(how["operation_id"], "how.operation_id")
         text(why["correlation_id"], "why.correlation_id")
         for value, name in ((where["topic"], "topic"), (where["key"], "key"), (why["causation_id"], "causation_id")):
@@ -347,8 +369,8 @@ class Fact:
 class Keys:
     """The keys announced so far; entries are read in order, so a key precedes its use."""
 
-    def __init__(self, authority: bytes) -> None:
-        self.authority = {key_id(authority): authority}
+    def __init__(self, authorities: list[bytes]) -> None:
+        self.authority = {key_id(authority): authority for authority in authorities}
         self.published: dict[str, dict[str, bytes]] = {"notary": {}, "attestation": {}}
         self.operations: dict[str, dict[str, bytes]] = {}
 
@@ -481,20 +503,143 @@ def attested(payload: bytes, name: str, artifact: str) -> tuple[str, dict[str, A
     )
 
 
+# 7: the key directory
+
+
+def moment(value: Any, what: str) -> datetime:
+    if not isinstance(value, str) or not RFC_3339.fullmatch(value):
+        raise Rejected(f"{what} is {value!r}, not a time of RFC 3339")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise Rejected(f"{what} is {value!r}, a time that does not exist") from error
+
+
+class Directory:
+    """One version of the key directory, signed by the root that it names; docs/keys.md, "The key directory"."""
+
+    def __init__(self, data: bytes) -> None:
+        self.envelope = Envelope(parse(data, "the directory's envelope"))
+        if self.envelope.type != DIRECTORY:
+            raise Rejected(f"a payload of type {self.envelope.type} is no key directory")
+        required = "v version trust_domain issued expires root previous keys"
+        whole = members_of(parse(self.envelope.payload, "the key directory"), "the key directory", required)
+        if number(whole["v"], "v") != 1:
+            raise Rejected(f"the key directory is of format {whole['v']}")
+        self.version, self.domain = number(whole["version"], "version"), text(whole["trust_domain"], "trust_domain")
+        self.issued = text(whole["issued"], "issued")
+        self.expires = moment(whole["expires"], "expires")
+        if whole["previous"] is not None:
+            digest(whole["previous"], "previous")
+        if self.version < 1 or (self.version == 1) != (whole["previous"] is None):
+            raise Rejected(f"version {self.version} of the key directory names {whole['previous']} as the one before")
+        if moment(self.issued, "issued") >= self.expires:
+            raise Rejected("the key directory expires before it was issued")
+        self.root = self._key(members_of(whole["root"], "root", "key_id public_key"))
+        self.keys: dict[tuple[str, str, Any], tuple[datetime, datetime | None]] = {}
+        for item in items(whole["keys"], "keys"):
+            key = members_of(item, "a key", "key_id public_key purpose name not_before not_after")
+            purpose, name = key["purpose"], key["name"]
+            if purpose not in ("ca", "notary", "attestation", "log", "witness"):
+                raise Rejected(f"a key's purpose is {purpose!r}")
+            if (purpose in ("log", "witness")) != (name is not None):
+                raise Rejected(f"a key for {purpose} is called {name!r}")
+            if name is not None:
+                text(name, "a key's name")
+            begin = moment(key["not_before"], "not_before")
+            end = None if key["not_after"] is None else moment(key["not_after"], "not_after")
+            if end is not None and end < begin:
+                raise Rejected("a key ends before it begins")
+            place = (purpose, key_id(self._key(key)), name)
+            if place in self.keys:
+                raise Rejected("the key directory lists a key twice")
+            self.keys[place] = (begin, end)
+        if not self.envelope.is_signed_by(self.root):
+            raise Rejected(f"the key directory is not signed by its root {key_id(self.root)}")
+
+    @staticmethod
+    def _key(members: dict[str, Any]) -> bytes:
+        public_key = decoded(members["public_key"], "public_key", 32)
+        if members["key_id"] != key_id(public_key):
+            raise Rejected("a key_id of the key directory is not that of its key")
+        return public_key
+
+
+def directory_of(shown: list[tuple[int, Fact, Any]], version: int, root: bytes | None) -> tuple[int, Directory]:
+    """Return the last directory shown, with its index, once the chain of roots leads to it."""
+    trusted, found, before = root, None, 0
+    for index, fact, payload in shown:
+        if fact.type != DIRECTORY_STATED or payload is None:
+            continue
+        directory = Directory(payload)
+        if str(directory.version) != fact.named or directory.version <= before:
+            raise Rejected(f"entry {index} names version {fact.named} of the key directory, not the next shown")
+        before = directory.version
+        if trusted is None or directory.envelope.is_signed_by(trusted):
+            trusted, found = directory.root, (index, directory)
+        elif found is not None:
+            raise Rejected(f"version {before} of the key directory is not signed by the root before")
+    if before == 0 or before != version:
+        raise Rejected(f"the receipt does not show version {version} of the key directory")
+    if found is None:
+        raise Rejected("the key directory is not signed by the root that you named, nor by one that follows from it")
+    return found
+
+
+def check_listed(
+    at: int, directory: Directory, uses: list[tuple[str, str, int]], log: VerifierKey, now: datetime
+) -> None:
+    """`uses` are purpose, key id and index of every signature; `now` is the latest time that the receipt shows."""
+    version = f"version {directory.version} of the key directory"
+    if now >= directory.expires:
+        raise Rejected(f"{version} expired at {directory.expires.isoformat()}")
+    key = directory.keys.get(("log", key_id(log.public_key), log.name))
+    if key is None or now < key[0] or (key[1] is not None and now >= key[1]):
+        raise Rejected(f"the log's key is none that {version} lists as in use")
+    for purpose, signer, index in uses:
+        key = directory.keys.get((purpose, signer, None))
+        if key is None:
+            raise Rejected(f"the {purpose} key {signer}, which signed entry {index}, is not in {version}")
+        if key[1] is not None and index > at:
+            raise Rejected(f"the {purpose} key {signer} signed entry {index}, after {version} had ended it")
+
+
+def stands_behind(at: int, directory: Directory, pinned: bool) -> str:
+    known = "which is the one you named or follows from it" if pinned else "which nobody vouches for but the log"
+    return (
+        f"Version {directory.version} of the key directory of {directory.domain}, issued at {directory.issued} and "
+        f"entry {at} of the log, lists all these keys; the root {key_id(directory.root)} signed it, {known}."
+    )
+
+
 def verify(
-    receipt: bytes, artifact: bytes, log_key: str, witness_keys: list[str], quorum: int, policy: Policy | None = None
+    receipt: bytes,
+    artifact: bytes,
+    log_key: str,
+    witness_keys: list[str],
+    quorum: int,
+    policy: Policy | None = None,
+    root: bytes | None = None,
 ) -> list[str]:
     """Return what is proven, one sentence each; raises Rejected with the first reason found."""
     log, witnesses = VerifierKey(log_key, 1), [VerifierKey(vkey, 4) for vkey in witness_keys]
     everyone = witnesses + (list(policy.witnesses.values()) if policy else [])
     whole = parse(receipt, "the receipt")
-    if isinstance(whole, dict) and whole.get("format") != "grace-receipt/v1":
+    if isinstance(whole, dict) and whole.get("format") not in FORMATS:
         raise Rejected(f"the receipt is of format {whole.get('format')!r}")
     whole = members_of(whole, "the receipt", "format artifact attestations entries keys checkpoint")
     about = members_of(whole["artifact"], "artifact", "name sha256 size")
     name, named = text(about["name"], "artifact.name"), digest(about["sha256"], "artifact.sha256")
     size = number(about["size"], "artifact.size")
-    authority = decoded(members_of(whole["keys"], "keys", "ca")["ca"], "keys.ca", 32)
+    version = None
+    if whole["format"] == FORMATS[0]:
+        authorities = [decoded(members_of(whole["keys"], "keys", "ca")["ca"], "keys.ca", 32)]
+    else:
+        named_keys = members_of(whole["keys"], "keys", "ca directory")
+        authorities = [decoded(key, "keys.ca", 32) for key in items(named_keys["ca"], "keys.ca")]
+        version = number(named_keys["directory"], "keys.directory")
+    if not authorities or len(set(authorities)) != len(authorities):
+        raise Rejected("keys.ca names no key, or one twice")
     found = sha256(artifact).hexdigest()
     if (found, len(artifact)) != (named, size):  # 1
         raise Rejected(f"the file has {len(artifact)} bytes and SHA-256 {found}; the receipt is for {size} and {named}")
@@ -503,7 +648,7 @@ def verify(
     if cosigned < quorum:
         raise Rejected(f"{cosigned} of the {quorum} witnesses demanded cosigned the checkpoint")
     met = [policy.check(log, tree)] if policy else []
-    if f"grace-ca sha256:{sha256(authority).hexdigest()}" not in tree.extensions:  # 3
+    if not all(f"grace-ca sha256:{sha256(key).hexdigest()}" in tree.extensions for key in authorities):  # 3
         raise Rejected("the checkpoint does not name the receipt's CA key")
     said = [
         f"The log {tree.origin} signed a tree of {tree.size} entries with root {tree.root.hex()}.",
@@ -511,8 +656,10 @@ def verify(
         *met,
         f"The file is {name}: {size} bytes, SHA-256 {named}.",
     ]
-    keys, last = Keys(authority), -1
-    shown: list[tuple[Fact, Any]] = []
+    after_file = len(said)
+    keys, last = Keys(authorities), -1
+    shown: list[tuple[int, Fact, Any]] = []
+    uses: list[tuple[str, str, int]] = []
     logged: list[tuple[int, Envelope, str]] = []
     for item in items(whole["entries"], "entries"):  # 4
         entry = members_of(item, "an entry", "index leaf proof", "payload")
@@ -534,11 +681,13 @@ def verify(
             if envelope.type != STATEMENT:
                 raise Rejected(f"it is of the unknown type {envelope.type}")
             fact = Fact(envelope.payload)
-            envelope.check(keys.may_sign(fact))
+            signer = envelope.check(keys.may_sign(fact))
+            if fact.type in (NOTARY_KEY, OPERATION_KEY):
+                uses.append(("ca" if fact.type == NOTARY_KEY else "notary", signer, index))
             if payload is not None and sha256(payload).hexdigest() != fact.digest:
                 raise Rejected("the payload is not the one that the statement names")
             keys.learn(fact)
-            shown.append((fact, payload))
+            shown.append((index, fact, payload))
         except Rejected as error:
             raise Rejected(f"entry {index}: {error}") from error
     envelopes = [Envelope(item) for item in items(whole["attestations"], "attestations")]  # 5
@@ -554,11 +703,22 @@ def verify(
             if type_ in readers:
                 said.append(readers[type_](predicate))
             elif type_ in REVIEWS:  # 6
-                said.append(review(predicate, type_, named, shown))
+                said.append(review(predicate, type_, named, [(fact, payload) for _, fact, payload in shown]))
         except Rejected as error:
             raise Rejected(f"entry {index}: {error}") from error
+    if version is not None:  # 7
+        uses += [("attestation", signer, index) for index, _, signer in logged]
+        times = [moment(fact.time, "the time") for _, fact, _ in shown]
+        times += [datetime.fromtimestamp(min(at, LATEST), UTC) for at in tree.seen.values()]
+        at, directory = directory_of(shown, version, root)
+        check_listed(at, directory, uses, log, max(times))
+        said.insert(after_file, stands_behind(at, directory, root is not None))
+    elif root is not None:
+        raise Rejected("the receipt shows no key directory, so no root stands behind its keys")
+    else:
+        said.insert(after_file, NO_DIRECTORY)
     said += [
-        f"{fact.service} stated {fact.type} of {fact.subject} for {fact.actor} at {fact.time}." for fact, _ in shown
+        f"{fact.service} stated {fact.type} of {fact.subject} for {fact.actor} at {fact.time}." for _, fact, _ in shown
     ]
     return ["".join(sign if sign.isprintable() else "\ufffd" for sign in sentence) for sentence in said]
 
@@ -571,14 +731,18 @@ def main() -> int:
     parser.add_argument("--witness-key", action="append", default=[], metavar="VKEY", help="a witness's; repeatable")
     parser.add_argument("--quorum", type=int, default=0, help="how many witnesses must have cosigned")
     parser.add_argument("--witness-policy", type=Path, metavar="FILE", help="which must have: c2sp.org/tlog-policy")
+    parser.add_argument(
+        "--root-key", metavar="KEY", help="the public key, in base64, of the root that must stand behind"
+    )
     given = parser.parse_args()
     try:
+        root = decoded(given.root_key, "the root's key", 32) if given.root_key else None
         receipt, artifact = given.receipt.read_bytes(), given.file.read_bytes()
         policy = Policy(given.witness_policy.read_bytes()) if given.witness_policy else None
     except (OSError, Rejected) as error:
         parser.error(str(error))
     try:
-        sentences = verify(receipt, artifact, given.log_key.strip(), given.witness_key, given.quorum, policy)
+        sentences = verify(receipt, artifact, given.log_key.strip(), given.witness_key, given.quorum, policy, root)
     except Rejected as error:
         print(f"the receipt does not hold: {error}", file=sys.stderr)
         return 1

@@ -23,6 +23,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from grace_common.contract.schemas import event_files
 from grace_common.runtime.settings import Settings
+from grace_common.transparency.receipt import FORMAT, FORMAT_V1
 from grace_common.transparency.receipt_schema import receipt_schema
 
 from tools.asyncapi import document, envelope_schema
@@ -41,7 +42,8 @@ def generated() -> dict[str, bytes]:
         {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "envelope", **envelope_schema()}
     )
     files["events/asyncapi.json"] = _json(document())
-    files["receipt/grace-receipt.v1.schema.json"] = _json(receipt_schema())
+    for version in (FORMAT_V1, FORMAT):
+        files[f"receipt/{version.replace('/', '.')}.schema.json"] = _json(receipt_schema(version))
     for package in packages():
         service = package.removeprefix("grace_").replace("_", "-")
         files[f"config/{service}.schema.json"] = _json(_settings(package).model_json_schema())

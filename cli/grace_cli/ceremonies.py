@@ -192,6 +192,7 @@ def status(as_json: AsJson = False) -> None:
         return
     held = "still kept by the signer" if answer["root_kept_by_the_signer"] else "exists as shares alone"
     print(f"root         {answer['root']}, {held}; shares: {', '.join(answer['holders']) or 'handed out to nobody'}")
+    print(f"             its public key, for --root-key: {answer['root_key']}")
     where = "kept beside it" if answer["passphrase_kept_by_the_signer"] else "kept by people"
     print(f"kek          its passphrase is {where}")
     for purpose, key in answer["keys"].items():

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def verified_at_once(words: Sequence[str]) -> bool:
-    """Run `receipt verify RECEIPT FILE --log-key VKEY|FILE [--witness-policy FILE] [--json]`; False for other words.
+    """Run `receipt verify RECEIPT FILE --log-key VKEY|FILE [--root-key KEY|FILE] [--witness-policy FILE] [--json]`.
+
+    returns False for other words
 
     raises  CliError as the command does
     """
     if list(words[:2]) != ["receipt", "verify"]:
         return False
     files: list[str] = []
-    given: dict[str, list[str]] = {"--log-key": [], "--witness-policy": []}
+    given: dict[str, list[str]] = {"--log-key": [], "--root-key": [], "--witness-policy": []}
     as_json = False
     waiting = list(words[2:])
     while waiting:
@@ -38,10 +40,17 @@ def verified_at_once(words: Sequence[str]) -> bool:
             return False
         else:
             files.append(name + equals + value)
-    if len(files) != 2 or len(given["--log-key"]) != 1 or len(given["--witness-policy"]) > 1:
+    if len(files) != 2 or len(given["--log-key"]) != 1 or any(len(values) > 1 for values in given.values()):
         return False
-    key, policy = given["--log-key"][0], [Path(file) for file in given["--witness-policy"]]
-    verify(Path(files[0]), Path(files[1]), key, policy_file=policy[0] if policy else None, as_json=as_json)
+    root, policy = (given[name][0] if given[name] else None for name in ("--root-key", "--witness-policy"))
+    verify(
+        Path(files[0]),
+        Path(files[1]),
+        given["--log-key"][0],
+        policy_file=None if policy is None else Path(policy),
+        root=root,
+        as_json=as_json,
+    )
     return True
 
 
@@ -52,15 +61,16 @@ def verify(
     witness_keys: Sequence[str] = (),
     quorum: int = 0,
     policy_file: Path | None = None,
+    root: str | None = None,
     as_json: bool = False,
 ) -> None:
     """Verify a receipt and print what it proves; raises CliError when it proves nothing."""
     from grace_common.transparency.receipt import ReceiptRejected, verify_receipt
 
     vkey, source = log_key(key)
-    policy = read_policy(policy_file)
+    policy, root_key = read_policy(policy_file), read_root(root)
     try:
-        findings = verify_receipt(content_of(receipt), content_of(code), vkey, witness_keys, quorum, policy)
+        findings = verify_receipt(content_of(receipt), content_of(code), vkey, witness_keys, quorum, policy, root_key)
     except ReceiptRejected as error:
         advice = "do not rely on the file; is it the one that was delivered, and the key the right log's?"
         raise CliError(f"the receipt does not hold: {error}", advice) from error
@@ -98,6 +108,22 @@ def log_key(given: str | None) -> tuple[str, str]:
             "pass --log-key with the log's vkey (name+keyid+base64) or a file that holds it",
             Exit.USAGE,
         ) from error
+
+
+def read_root(given: str | None) -> bytes | None:
+    """Return the root's public key, given in base64 or as a file that holds it; None for none. Raises CliError."""
+    from grace_common.contract.errors import Refused
+    from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
+    from grace_common.transparency.strict import decode_base64
+
+    if given is None:
+        return None
+    try:
+        text = Path(given).read_text() if Path(given).exists() else given
+        return decode_base64(text.strip(), "the root's key", PUBLIC_KEY_BYTES)
+    except (OSError, UnicodeDecodeError, Refused) as error:
+        advice = "pass the root's public key in base64, as `grace keys status` shows it, or a file that holds it"
+        raise CliError(f"{given} is no key of a root: {error}", advice, Exit.USAGE) from error
 
 
 def read_policy(file: Path | None) -> "Policy | None":

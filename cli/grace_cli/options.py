@@ -14,6 +14,10 @@ WitnessPolicy = Annotated[
     Path | None,
     typer.Option("--witness-policy", metavar="FILE", help="A C2SP tlog-policy that the checkpoint must satisfy."),
 ]
+RootKey = Annotated[
+    str | None,
+    typer.Option("--root-key", metavar="KEY|FILE", help="The root's public key, which must stand behind all keys."),
+]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 
 

@@ -8,7 +8,7 @@ import typer
 
 from grace_cli import offline
 from grace_cli.errors import CliError
-from grace_cli.options import AsJson, AsUser, WitnessPolicy, print_json
+from grace_cli.options import AsJson, AsUser, RootKey, WitnessPolicy, print_json
 
 RECEIPT_ATTEMPTS = 30  # a receipt comes when the ledger has sealed all of the task, a second or so after its end
 
@@ -59,7 +59,8 @@ def verify(
     witness_key: Annotated[list[str] | None, typer.Option(metavar="VKEY", help="A witness's key; repeatable.")] = None,
     quorum: Annotated[int, typer.Option(min=0, help="How many witnesses must have cosigned.")] = 0,
     witness_policy: WitnessPolicy = None,
+    root_key: RootKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Verify a receipt offline: neither network nor Grace is needed. Exit code 1 when it proves nothing."""
-    offline.verify(receipt, code, log_key, witness_key or [], quorum, witness_policy, as_json)
+    offline.verify(receipt, code, log_key, witness_key or [], quorum, witness_policy, root_key, as_json)

@@ -12,6 +12,7 @@ from grace_cli.errors import CliError, Exit
 from grace_cli.log_files import WebLog
 from grace_cli.stack.home import Home
 from grace_common.testing.ledger import MemoryLedger, MemoryLog, SeededKey
+from grace_common.transparency.strict import encode_base64
 
 from .conftest import Run
 from .fake_gateway import FakeGateway
@@ -235,6 +236,24 @@ def test_a_receipt_for_another_file_does_not_hold(run: Run, delivered: tuple[str
     assert outcome.error is not None
     assert "the receipt does not hold: the file has" in outcome.error.message
     assert run("receipt", "verify", "nowhere.json", code, "--log-key", vkey).code == Exit.USAGE
+
+
+def test_a_root_that_is_named_must_stand_behind_the_keys(
+    run: Run, delivered: tuple[str, str, str], tmp_path: Path
+) -> None:
+    plain, code, vkey = delivered
+    listed = tmp_path / "listed.json"
+    listed.write_bytes(MemoryLedger().deliver(listed=True).receipt.encode())
+    root, other = (encode_base64(SeededKey(word).public_key) for word in ("root", "nobody's root"))
+    (tmp_path / "root").write_text(f"{root}\n")
+
+    for given in (root, str(tmp_path / "root")):
+        said = run("receipt", "verify", str(listed), code, "--log-key", vkey, "--root-key", given)
+        assert (said.code, "the one you named or follows from it" in said.out) == (Exit.OK, True)
+    for receipt, given in ((str(listed), other), (plain, root)):
+        refused = run("receipt", "verify", receipt, code, "--log-key", vkey, "--root-key", given, "--quorum", "0")
+        assert refused.code == Exit.FAILED
+    assert run("receipt", "verify", str(listed), code, "--log-key", vkey, "--root-key", "x").code == Exit.USAGE
 
 
 def test_witnesses_that_policy_demands_must_have_signed(run: Run, delivered: tuple[str, str, str]) -> None:

@@ -20,6 +20,7 @@ from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.statement import key_id
+from grace_common.transparency.strict import encode_base64
 
 from grace_crypto_signer import commands
 from grace_crypto_signer import drill as drills
@@ -208,6 +209,7 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
     newest = list(public.splits.values())[-1] if public.splits else ()
     return {
         "root": public.id,
+        "root_key": encode_base64(public.public_key),
         "root_kept_by_the_signer": root_files.sealed_file(settings.state_dir).exists(),
         "holders": [share["holder"] for share in newest],
         "passphrase_kept_by_the_signer": settings.passphrase_file.exists(),

@@ -4,7 +4,6 @@ from functools import partial
 
 from grace_common.contract.topics import INTAKE
 from grace_common.runtime.database import Database
-from grace_common.runtime.identity import Workload
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
 
@@ -39,7 +38,6 @@ def build(settings: Settings | None = None) -> Service:
         keys=PostgresKeyStore(database, settings.state_dir),
         publication=FolderPublication(settings.publication_dir),
         feed=feed,
-        authority_key=lambda: Workload.load(settings.identity_dir).authority_key,
     )
     keyring = Keyring(partial(read_pepper, settings.state_dir))
     backlog = upkeep.Backlog(ports)

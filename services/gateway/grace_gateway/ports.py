@@ -197,7 +197,7 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """Everything outside that handlers and API use. `authority_key` returns the CA's public key, 32 raw bytes."""
+    """Everything outside that handlers and API use."""
 
     settings: Settings
     clock: Clock
@@ -207,4 +207,3 @@ class Ports:
     keys: KeyStore
     publication: Publication
     feed: Feed
-    authority_key: Callable[[], bytes]

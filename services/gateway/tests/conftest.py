@@ -303,7 +303,6 @@ class Gateway:
     clock: TickingClock
     lag: list[str] = field(default_factory=list)
     components: dict[str, str | None] = field(default_factory=dict)
-    authority_key: list[bytes] = field(default_factory=list)
 
     def add_key(self, key: str, user: str, *roles: str, **more: Any) -> None:
         hashed = hmac.new(PEPPER, key.encode(), sha256).hexdigest()
@@ -368,10 +367,9 @@ bare_application = functools.cache(routes)  # building every route takes longer 
 
 
 def build(chosen: Settings) -> Gateway:
-    authority_key: list[bytes] = []
     views, keys, publication = MemoryViews(), MemoryKeys(), MemoryPublication()
     journal, feed, clock = MemoryJournal(views), MemoryFeed(views), TickingClock()
-    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed, lambda: authority_key[0])
+    ports = Ports(chosen, clock, journal, views, NoWriter(), keys, publication, feed)
     keyring = Keyring(lambda: PEPPER)
     lag: list[str] = []
     components: dict[str, str | None] = {"database": None}
@@ -381,7 +379,7 @@ def build(chosen: Settings) -> Gateway:
 
     app = bare_application()
     door = application(app, ports, keyring, readiness, lambda: lag[0] if lag else None)
-    state = (lag, components, authority_key)
+    state = (lag, components)
     made = Gateway(ports, keyring, door, app, journal, views, keys, feed, publication, clock, *state)
     made.add_key("grc_ada", "ada", "requester")
     made.add_key("grc_bob", "bob", "requester")

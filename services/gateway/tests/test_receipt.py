@@ -1,6 +1,7 @@
 """Receipts and proofs from the published log: what a stranger can check, and nothing before it can be checked."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,10 @@ import pytest
 from grace_common.contract.events.round import TaskCompleted
 from grace_common.testing.ledger import TIME, MemoryLedger, SeededKey
 from grace_common.transparency.attestation import Provenance, Review, Subject
+from grace_common.transparency.directory import KeyDirectory, digest_of
 from grace_common.transparency.note import SignatureType
-from grace_common.transparency.receipt import verify_receipt
+from grace_common.transparency.receipt import ReceiptRejected, verify_receipt
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 from grace_common.transparency.strict import compact_json, decode_base64
 from grace_common.transparency.witness import open_signed
 
@@ -68,6 +71,14 @@ class Sealed:
         for attestation in attested:
             self.add(self.ledger.attest(attestation), "grace.artifact-attested.v1", signer)
 
+    def list_keys(self, directory: KeyDirectory, *more: SeededKey) -> bytes:
+        """Publish a version of the key directory; return it signed."""
+        operation = UUID(int=0xD0 + directory.version)
+        (key, index), signed = self.ledger.publish_directory(directory, *more)
+        self.add(key, "grace.operation-key-generated.v1", operation)
+        self.add(index, "grace.key-directory-published.v1", operation)
+        return signed
+
     def publish(self) -> None:
         self.ledger.log.publish()
         self.gateway.publication.files |= self.ledger.log.files
@@ -85,9 +96,7 @@ async def sealed(gateway: Any, ada: httpx.AsyncClient) -> Sealed:
         }
     )
     gateway.happened(completed)
-    made = Sealed(gateway, task_id)
-    gateway.authority_key.append(made.ledger.ca.public_key)
-    return made
+    return Sealed(gateway, task_id)
 
 
 async def test_a_receipt_verifies_offline_with_the_logs_key_alone(sealed: Sealed, ada: httpx.AsyncClient) -> None:
@@ -99,6 +108,74 @@ async def test_a_receipt_verifies_offline_with_the_logs_key_alone(sealed: Sealed
     findings = verify_receipt(answer.content, CODE.encode(), str(sealed.ledger.log.key))
     assert [review.reviewer for review in findings.reviews] == ["rita"]
     assert len(findings.attestations) == 2
+
+
+async def receipt_of(sealed: Sealed, ada: httpx.AsyncClient) -> bytes:
+    sealed.publish()
+    return (await ada.get(f"/api/tasks/{sealed.task_id}/receipt")).content
+
+
+async def test_a_receipt_shows_the_newest_key_directory_in_the_log(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.seal_life()
+    directory = sealed.ledger.directory()
+    signed = sealed.list_keys(directory)
+    sealed.list_keys(replace(directory, version=2, previous=digest_of(signed)))
+
+    receipt = await receipt_of(sealed, ada)
+
+    findings = verify_receipt(
+        receipt, CODE.encode(), str(sealed.ledger.log.key), root_key=sealed.ledger.root.public_key
+    )
+    assert (findings.directory and findings.directory.directory.version) == 2
+    shown = [one for one in findings.statements if one.statement.type == KEY_DIRECTORY_PUBLISHED]
+    assert [one.statement.subject for one in shown] == ["2"]
+
+
+async def test_a_receipt_shows_every_change_of_the_root(sealed: Sealed, ada: httpx.AsyncClient) -> None:
+    sealed.seal_life()
+    directory, old, new = sealed.ledger.directory(), sealed.ledger.root, SeededKey("another root")
+    signed = sealed.list_keys(directory)
+    sealed.ledger.root = new
+    moved = replace(directory, version=2, previous=digest_of(signed), root=new.public_key)
+    signed = sealed.list_keys(moved, old)
+    sealed.list_keys(replace(moved, version=3, previous=digest_of(signed)))
+
+    receipt = await receipt_of(sealed, ada)
+
+    for root in (old, new):
+        findings = verify_receipt(receipt, CODE.encode(), str(sealed.ledger.log.key), root_key=root.public_key)
+        assert (findings.directory and findings.directory.directory.version) == 3
+    with pytest.raises(ReceiptRejected, match="not signed by the root that you named"):
+        verify_receipt(receipt, CODE.encode(), str(sealed.ledger.log.key), root_key=SeededKey("x").public_key)
+
+
+@pytest.mark.parametrize("lack", ["no file", "another file", "no key", "not in the tree", "a key unlisted"])
+async def test_a_receipt_that_no_key_directory_stands_behind_names_none(
+    sealed: Sealed, ada: httpx.AsyncClient, lack: str
+) -> None:
+    sealed.seal_life()
+    directory = sealed.ledger.directory()
+    if lack == "a key unlisted":
+        directory = replace(directory, keys=directory.keys[1:])
+    if lack == "not in the tree":
+        sealed.publish()
+        sealed.list_keys(directory)
+        sealed.gateway.publication.files["keys/0001.json"] = sealed.ledger.log.files["keys/0001.json"]
+        receipt = (await ada.get(f"/api/tasks/{sealed.task_id}/receipt")).content
+    else:
+        sealed.list_keys(directory)
+        if lack == "no key":
+            del sealed.gateway.views.entries[-2]
+        files = sealed.ledger.log.files
+        if lack == "no file":
+            del files["keys/0001.json"]
+        if lack == "another file":
+            files["keys/0001.json"] += b" "
+        receipt = await receipt_of(sealed, ada)
+
+    findings = verify_receipt(receipt, CODE.encode(), str(sealed.ledger.log.key))
+    assert findings.directory is None
+    assert json.loads(receipt)["format"] == "grace-receipt/v1"
 
 
 async def test_a_receipt_carries_the_cosignature_of_the_witness_where_there_is_one(

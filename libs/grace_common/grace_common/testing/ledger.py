@@ -18,9 +18,11 @@ from grace_common.transparency.attestation import (
     sign_attestation,
 )
 from grace_common.transparency.checkpoint import Checkpoint, ca_extension, previous_extension, sign_checkpoint
+from grace_common.transparency.directory import DirectoryKey, KeyDirectory, digest_of, sign_directory
 from grace_common.transparency.note import SignatureType, VerifierKey
 from grace_common.transparency.receipt import Receipt, make_receipt
 from grace_common.transparency.statement import (
+    KEY_DIRECTORY_PUBLISHED,
     NOTARY_KEY_PUBLISHED,
     OPERATION_KEY_GENERATED,
     OperationKey,
@@ -34,6 +36,7 @@ from grace_common.transparency.strict import compact_json, encode_base64
 from grace_common.transparency.tile import TileEdge, TreeReader
 
 TIME = "2026-11-22T00:00:00Z"
+EXPIRY = "2027-11-22T00:00:00Z"
 
 
 class SeededKey:
@@ -113,6 +116,7 @@ class MemoryLedger:
         self.ca, self.notary, self.attester = SeededKey("ca"), SeededKey("notary"), SeededKey("attestation")
         self.log = MemoryLog(extensions=(ca_extension(self.ca.public_key),))
         self.log.files["ca"] = f"{encode_base64(self.ca.public_key)}\n".encode()
+        self.root = SeededKey("root")
 
     def publish_key(self, key: SeededKey, purpose: Purpose) -> int:
         """Add the CA's statement of a key of the signer; return its index."""
@@ -132,12 +136,52 @@ class MemoryLedger:
         key = SeededKey(operation)
         return self.log.append(sign_statement(fact, key.key_id, key.sign))
 
+    def directory(self, version: int = 1, previous: bytes | None = None) -> KeyDirectory:
+        """Return a version of the key directory that lists the keys of this ledger, from `TIME` on."""
+        listed = [DirectoryKey("ca", self.ca.public_key, TIME), DirectoryKey("notary", self.notary.public_key, TIME)]
+        listed.append(DirectoryKey("attestation", self.attester.public_key, TIME))
+        listed.append(DirectoryKey("log", self.log.key.public_key, TIME, name=self.log.key.name))
+        before = None if previous is None else digest_of(previous)
+        return KeyDirectory(version, "example", TIME, EXPIRY, self.root.public_key, before, tuple(listed))
+
+    @staticmethod
+    def sign_directory(directory: KeyDirectory, *roots: SeededKey) -> bytes:
+        """Return a version of the key directory, signed with these keys."""
+        return sign_directory(directory, [(key.key_id, key.sign) for key in roots])
+
+    def state_directory(self, signed: bytes, version: str) -> tuple[int, int]:
+        """Add the statement of a signed version of the key directory, whatever it holds.
+
+        returns  indices of its operation's key and of the statement
+        """
+        operation = f"directory-{version}-{len(self.log.entries)}"
+        fact = statement(
+            operation,
+            KEY_DIRECTORY_PUBLISHED,
+            "crypto-signer",
+            operation,
+            digest=digest_of(signed),
+            about=("key-directory", version),
+        )
+        key = SeededKey(operation)
+        announced = self.announce(operation)
+        self.log.files[f"keys/{int(version):04}.json"] = signed
+        return announced, self.log.append(sign_statement(fact, key.key_id, key.sign))
+
+    def publish_directory(self, directory: KeyDirectory, *more: SeededKey) -> tuple[tuple[int, int], bytes]:
+        """Add a version of the key directory, signed with the root and `more`: its indices and the signed bytes."""
+        signed = self.sign_directory(directory, *more, self.root)
+        return self.state_directory(signed, str(directory.version)), signed
+
     def attest(self, attested: Attestation) -> int:
         """Add an attestation; return its index."""
         return self.log.append(sign_attestation(attested, self.attester.key_id, self.attester.sign).encode())
 
-    def deliver(self, artifact: bytes = b"def double(n):\n    return 2 * n\n") -> Delivery:
-        """Take an artifact through submission, approval and attestation, and return it with its receipt."""
+    def deliver(self, artifact: bytes = b"def double(n):\n    return 2 * n\n", *, listed: bool = False) -> Delivery:
+        """Take an artifact through submission, approval and attestation, and return it with its receipt.
+
+        listed  whether a key directory stands behind the keys, so that the receipt is of the second format
+        """
         subject = Subject("double.py", sha256(artifact).hexdigest())
         review = Review(
             reviewer="grace",
@@ -190,6 +234,11 @@ class MemoryLedger:
         )
         for predicate in (provenance, review, tests, authorship):
             indices.append(self.attest(predicate.of(subject)))
+        payloads = {approved: approval}
+        if listed:
+            places, signed = self.publish_directory(self.directory())
+            indices.append(places[0])
+            payloads[places[1]] = signed
         checkpoint = self.log.publish()
         receipt = make_receipt(
             subject.name,
@@ -197,8 +246,9 @@ class MemoryLedger:
             indices,
             self.log.tree(),
             checkpoint,
-            self.ca.public_key,
-            {approved: approval},
+            [self.ca.public_key],
+            payloads,
+            1 if listed else None,
         )
         return Delivery(artifact, receipt, str(self.log.key))
 
@@ -211,15 +261,16 @@ def statement(
     *,
     digest: str | None = None,
     announced: OperationKey | PublishedKey | None = None,
+    about: tuple[str, str] = ("task", "task-1"),
 ) -> Statement:
-    """Return a statement about task-1, stated by the gateway at `TIME`."""
+    """Return a statement, by default about task-1, stated by the gateway at `TIME`."""
     return Statement(
         id=id,
         type=type,
         service="gateway",
         actor=actor,
-        subject_type="task",
-        subject="task-1",
+        subject_type=about[0],
+        subject=about[1],
         topic="grace.task.v1",
         key="task-1",
         time=TIME,

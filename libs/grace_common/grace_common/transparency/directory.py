@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 from grace_common.contract.errors import Refused
 from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae, verify_envelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, Sign, SignatureInvalid
-from grace_common.transparency.statement import key_id
+from grace_common.transparency.statement import RFC_3339, key_id
 from grace_common.transparency.strict import (
     Malformed,
     compact_json,
@@ -235,9 +235,8 @@ def _parse_key(members: Any, what: str) -> bytes:
 
 def _time(text: str, what: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
+        if RFC_3339.fullmatch(text):
+            return datetime.fromisoformat(text)
     except ValueError as error:
-        raise Malformed(f"{what} is {text!r}, not a time of RFC 3339") from error
-    if time.tzinfo is None:
-        raise Malformed(f"{what} is {text!r}, a time without its zone")
-    return time
+        raise Malformed(f"{what} is {text!r}, a time that does not exist") from error
+    raise Malformed(f"{what} is {text!r}, not a time of RFC 3339")

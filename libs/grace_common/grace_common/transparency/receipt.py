@@ -1,11 +1,13 @@
 """The receipt: one file by which a stranger, with the log's public key alone, checks what was done to an artifact.
 
 `make_receipt` puts it together from the log's static files; `verify_receipt` checks it without network or services.
-The format, for those who write their own verifier: docs/receipt-format.md.
+Of two formats: grace-receipt/v2 shows the key directory that stands behind its keys, v1 shows none.
+The rules, for those who write their own verifier: docs/receipt-format.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,12 +16,14 @@ from grace_common.contract.errors import Refused
 from grace_common.transparency import attestation, merkle, statement
 from grace_common.transparency.attestation import Attestation, Predicate, Review, read_predicate
 from grace_common.transparency.checkpoint import Checkpoint, VerifiedCheckpoint, open_checkpoint
+from grace_common.transparency.directory import KeyPurpose
+from grace_common.transparency.directory_proof import ProvenDirectory, ShownDirectory, Use, prove_directory, time_of
 from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import HASH_BYTES
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.policy import Policy
-from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, key_id
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED, OperationKey, PublishedKey, Statement, key_id
 from grace_common.transparency.strict import (
     Malformed,
     compact_json,
@@ -34,7 +38,10 @@ from grace_common.transparency.strict import (
 )
 from grace_common.transparency.tile import TreeReader
 
-FORMAT: Final = "grace-receipt/v1"
+FORMAT_V1: Final = "grace-receipt/v1"
+FORMAT: Final = "grace-receipt/v2"
+_LATEST_S: Final = 253_402_300_799  # the last second of the year 9999
+_NO_DIRECTORY: Final = "No version of the key directory stands behind these keys: the log alone vouches for them."
 APPROVAL: Final = "grace.approval-given.v"  # of any version: what is read of it has one meaning in all
 _KINDS: Final = {
     attestation.PROVENANCE: "its provenance",
@@ -78,8 +85,9 @@ class Receipt:
     artifact_name, artifact_sha256, artifact_size   the artifact, size in bytes
     attestations   DSSE envelopes of in-toto statements; each is also the leaf of an entry
     entries        in ascending order of index; keys stand before what they signed
-    ca_public_key  32 raw bytes; worth nothing unless the checkpoint names its digest
+    ca_keys        32 raw bytes each; worth nothing unless the checkpoint names their digests
     checkpoint     the signed note
+    directory      version of the key directory that stands behind the keys; None in the first format
     """
 
     artifact_name: str
@@ -87,14 +95,21 @@ class Receipt:
     artifact_size: int
     attestations: tuple[DsseEnvelope, ...]
     entries: tuple[ReceiptEntry, ...]
-    ca_public_key: bytes
+    ca_keys: tuple[bytes, ...]
     checkpoint: bytes
+    directory: int | None = None
+
+    def __post_init__(self) -> None:
+        most = 1 if self.directory is None else len(set(self.ca_keys))
+        if not 1 <= len(self.ca_keys) <= most:
+            raise Malformed(f"keys.ca holds {len(self.ca_keys)} keys; expected 1 to {most}, each once")
 
     def encode(self) -> bytes:
-        """Return the file's bytes: compact JSON."""
+        """Return the file's bytes: compact JSON, of the first format where there is no key directory."""
+        authorities = [encode_base64(key) for key in self.ca_keys]
         return compact_json(
             {
-                "format": FORMAT,
+                "format": FORMAT_V1 if self.directory is None else FORMAT,
                 "artifact": {
                     "name": self.artifact_name,
                     "sha256": self.artifact_sha256,
@@ -102,7 +117,9 @@ class Receipt:
                 },
                 "attestations": [envelope.as_object() for envelope in self.attestations],
                 "entries": [entry.as_object() for entry in self.entries],
-                "keys": {"ca": encode_base64(self.ca_public_key)},
+                "keys": {"ca": authorities[0]}
+                if self.directory is None
+                else {"ca": authorities, "directory": self.directory},
                 "checkpoint": self.checkpoint.decode("utf-8"),
             }
         )
@@ -112,11 +129,11 @@ class Receipt:
         """Return the receipt of these bytes, of which nothing is verified yet; raises Malformed."""
         required = ("format", "artifact", "attestations", "entries", "keys", "checkpoint")
         whole = parse_json(data, "the receipt")
-        if isinstance(whole, dict) and whole.get("format") != FORMAT:
-            raise Malformed(f"the receipt is of format {whole.get('format')!r}; expected {FORMAT}")
+        if isinstance(whole, dict) and whole.get("format") not in (FORMAT_V1, FORMAT):
+            raise Malformed(f"the receipt is of format {whole.get('format')!r}; expected {FORMAT} or {FORMAT_V1}")
         members = read_object(whole, "the receipt", required)
         artifact = read_object(members["artifact"], "artifact", ("name", "sha256", "size"))
-        keys = read_object(members["keys"], "keys", ("ca",))
+        authorities, directory = _parse_keys(members["keys"], members["format"])
         return cls(
             artifact_name=read_string(artifact["name"], "artifact.name"),
             artifact_sha256=read_sha256(artifact["sha256"], "artifact.sha256"),
@@ -125,9 +142,20 @@ class Receipt:
                 _parse_attestation(*each) for each in enumerate(read_list(members["attestations"], "attestations"))
             ),
             entries=tuple(_parse_entry(*each) for each in enumerate(read_list(members["entries"], "entries"))),
-            ca_public_key=decode_base64(read_string(keys["ca"], "keys.ca"), "keys.ca", PUBLIC_KEY_BYTES),
+            ca_keys=authorities,
             checkpoint=read_string(members["checkpoint"], "checkpoint").encode(),
+            directory=directory,
         )
+
+
+def _parse_keys(value: Any, format_: str) -> tuple[tuple[bytes, ...], int | None]:
+    """Return the CA's keys and the version of the key directory, which the first format has not."""
+    if format_ == FORMAT_V1:
+        listed, directory = [read_object(value, "keys", ("ca",))["ca"]], None
+    else:
+        keys = read_object(value, "keys", ("ca", "directory"))
+        listed, directory = read_list(keys["ca"], "keys.ca"), read_number(keys["directory"], "keys.directory")
+    return tuple(decode_base64(read_string(key, "keys.ca"), "keys.ca", PUBLIC_KEY_BYTES) for key in listed), directory
 
 
 def _parse_attestation(number: int, value: Any) -> DsseEnvelope:
@@ -157,8 +185,9 @@ def make_receipt(
     indices: Iterable[int],
     tree: TreeReader,
     checkpoint: bytes,
-    ca_key: bytes,
+    ca_keys: Sequence[bytes],
     payloads: Mapping[int, bytes] = MappingProxyType({}),
+    directory: int | None = None,
 ) -> Receipt:
     """Return the receipt of an artifact, its entries and proofs read from the log's tiles.
 
@@ -166,8 +195,9 @@ def make_receipt(
     indices        of the entries it needs: the attestations, the statements worth showing, and the keys of both
     tree           the tree of the checkpoint
     checkpoint     the signed note
-    ca_key         32 raw bytes
-    payloads       the records to show, by the index of their statement; those of approvals are needed for reviews
+    ca_keys        32 raw bytes each; those that signed one of the entries are shown
+    payloads       the records to show, by the index of their statement; those of approvals are needed for reviews,
+                   those of the key directory for `directory`, its version
     raises         Unready for missing tiles, ProofInvalid for wrong ones, Refused for an index outside the log
     """
     entries = tuple(
@@ -175,14 +205,16 @@ def make_receipt(
         for index in sorted({*indices, *payloads})
     )
     envelopes = [DsseEnvelope.parse(entry.leaf) for entry in entries]
+    signers = {signer for envelope in envelopes for signer in envelope.key_ids}
     return Receipt(
         artifact_name=artifact_name,
         artifact_sha256=sha256(artifact).hexdigest(),
         artifact_size=len(artifact),
         attestations=tuple(each for each in envelopes if each.payload_type == attestation.PAYLOAD_TYPE),
         entries=entries,
-        ca_public_key=ca_key,
+        ca_keys=tuple(key for key in ca_keys if key_id(key) in signers),
         checkpoint=checkpoint,
+        directory=directory,
     )
 
 
@@ -218,6 +250,7 @@ class Findings:
     attestations: tuple[ProvenAttestation, ...]
     statements: tuple[ProvenStatement, ...]
     reviews: tuple[Review, ...]
+    directory: ProvenDirectory | None
 
     @property
     def sentences(self) -> list[str]:
@@ -226,8 +259,9 @@ class Findings:
         said = [
             f"The log {tree.origin} signed a tree of {tree.size} entries with root {tree.root.hex()}.",
             *[f"The witness {each.name} saw that tree at {each.time_s} s." for each in self.checkpoint.cosigners],
-            f"The log names the CA whose key has the id {key_id(receipt.ca_public_key)}.",
+            *[f"The log names the CA whose key has the id {key_id(key)}." for key in receipt.ca_keys],
             f"The file is {receipt.artifact_name}: {receipt.artifact_size} bytes, SHA-256 {receipt.artifact_sha256}.",
+            _NO_DIRECTORY if self.directory is None else self.directory.sentence,
         ]
         for proven in self.attestations:
             type_ = proven.attestation.predicate_type
@@ -289,6 +323,7 @@ def verify_receipt(
     witness_vkeys: Sequence[str] = (),
     quorum: int = 0,
     policy: Policy | None = None,
+    root_key: bytes | None = None,
 ) -> Findings:
     """Return what a receipt proves of an artifact to someone who trusts the log's key and nothing else.
 
@@ -297,6 +332,7 @@ def verify_receipt(
     log_vkey       the log's public key, from elsewhere than the receipt
     witness_vkeys  keys of witnesses (type 04), of which `quorum` must have cosigned the checkpoint
     policy         which the checkpoint must satisfy besides
+    root_key       32 raw bytes of the root that must stand behind the keys, from elsewhere than the receipt
     raises         ReceiptRejected with the first reason found
     """
     try:
@@ -306,16 +342,18 @@ def verify_receipt(
         checkpoint = open_checkpoint(opened.checkpoint, log_key, witnesses, quorum)
         if policy is not None:
             checkpoint = policy.open(opened.checkpoint, log_key)
-        return _verify(opened, artifact, checkpoint)
+        return _verify(opened, artifact, checkpoint, log_key, root_key)
     except ReceiptRejected:
         raise
     except Refused as error:
         raise ReceiptRejected(str(error)) from error
 
 
-def _verify(receipt: Receipt, artifact: bytes, checkpoint: VerifiedCheckpoint) -> Findings:
+def _verify(
+    receipt: Receipt, artifact: bytes, checkpoint: VerifiedCheckpoint, log_key: VerifierKey, root_key: bytes | None
+) -> Findings:
     _check_artifact(receipt, artifact)
-    if not checkpoint.checkpoint.names_ca(receipt.ca_public_key):
+    if not all(checkpoint.checkpoint.names_ca(key) for key in receipt.ca_keys):
         raise ReceiptRejected("the checkpoint does not name the receipt's CA key")
     attestations, statements = _walk(receipt, checkpoint.checkpoint)
     for proven in attestations:
@@ -329,7 +367,43 @@ def _verify(receipt: Receipt, artifact: bytes, checkpoint: VerifiedCheckpoint) -
         for proven in attestations
         if isinstance(proven.said, Review)
     )
-    return Findings(receipt, checkpoint, tuple(attestations), tuple(statements), reviews)
+    directory = None
+    if receipt.directory is not None:
+        directory = _directory(receipt.directory, checkpoint, log_key, root_key, attestations, statements)
+    elif root_key is not None:
+        raise ReceiptRejected("the receipt shows no key directory, so no root stands behind its keys")
+    return Findings(receipt, checkpoint, tuple(attestations), tuple(statements), reviews, directory)
+
+
+def _directory(
+    version: int,
+    checkpoint: VerifiedCheckpoint,
+    log_key: VerifierKey,
+    root_key: bytes | None,
+    attestations: Sequence[ProvenAttestation],
+    statements: Sequence[ProvenStatement],
+) -> ProvenDirectory:
+    """Return the key directory, once it stands behind every key that the receipt rests on."""
+    uses = [Use("attestation", each.key_id, each.index) for each in attestations]
+    signers: dict[str, KeyPurpose] = {
+        statement.NOTARY_KEY_PUBLISHED: "ca",
+        statement.OPERATION_KEY_GENERATED: "notary",
+    }
+    uses += [
+        Use(signers[each.statement.type], each.key_id, each.index)
+        for each in statements
+        if each.statement.type in signers
+    ]
+    shown = [
+        ShownDirectory(each.index, each.statement.subject, each.payload)
+        for each in statements
+        if each.statement.type == KEY_DIRECTORY_PUBLISHED and each.payload is not None
+    ]
+    times = [time_of(each.statement.time) for each in statements]
+    times += [datetime.fromtimestamp(min(each.time_s, _LATEST_S), UTC) for each in checkpoint.cosigners]
+    proven = prove_directory(shown, version, root_key)
+    proven.must_list(uses, log_key, max(times))
+    return proven
 
 
 def _check_artifact(receipt: Receipt, artifact: bytes) -> None:
@@ -343,7 +417,7 @@ def _check_artifact(receipt: Receipt, artifact: bytes) -> None:
 
 def _walk(receipt: Receipt, tree: Checkpoint) -> tuple[list[ProvenAttestation], list[ProvenStatement]]:
     """Return what the entries say, each proven to be in the tree and signed by a key that an earlier one announced."""
-    chain = _KeyChain(ca={key_id(receipt.ca_public_key): receipt.ca_public_key})
+    chain = _KeyChain(ca={key_id(key): key for key in receipt.ca_keys})
     attestations: list[ProvenAttestation] = []
     statements: list[ProvenStatement] = []
     logged: list[tuple[int, DsseEnvelope]] = []

@@ -6,7 +6,7 @@ A shape proves nothing; docs/receipt-format.md says what does.
 from typing import Any, Final
 
 from grace_common.transparency.attestation import AUTHORSHIP, PROVENANCE, REVIEW, REVIEW_V1, STATEMENT_TYPE, TEST_RESULT
-from grace_common.transparency.receipt import FORMAT
+from grace_common.transparency.receipt import FORMAT, FORMAT_V1
 
 _MOST: Final = (1 << 63) - 1
 
@@ -40,8 +40,15 @@ def _named(name: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def receipt_schema() -> dict[str, Any]:
+def receipt_schema(format_: str = FORMAT) -> dict[str, Any]:
     """Return the schema of a receipt; its `$defs` hold the in-toto statement that an attestation's payload is."""
+    keys = {
+        FORMAT_V1: _object(ca=_BASE64_32),
+        FORMAT: _object(
+            ca=_list(_BASE64_32, minItems=1, uniqueItems=True),
+            directory={**_NUMBER, "minimum": 1, "description": "version of the key directory, which an entry shows"},
+        ),
+    }
     signature = _object("keyid", keyid=_TEXT, sig={**_BASE64, "minLength": 4})
     entry = _object(
         "payload",
@@ -52,14 +59,14 @@ def receipt_schema() -> dict[str, Any]:
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:grace:schema:{FORMAT.replace('/', '.')}",
-        "title": FORMAT,
+        "$id": f"urn:grace:schema:{format_.replace('/', '.')}",
+        "title": format_,
         **_object(
-            format={"const": FORMAT},
+            format={"const": format_},
             artifact=_object(name=_TEXT, sha256=_SHA256, size=_NUMBER),
             attestations=_list(_named("envelope"), minItems=1),
             entries=_list(_named("entry"), minItems=1),
-            keys=_object(ca=_BASE64_32),
+            keys=keys[format_],
             checkpoint={**_TEXT, "description": "a C2SP signed note"},
         ),
         "$defs": {

@@ -30,8 +30,9 @@ PAYLOAD_TYPE: Final = "application/vnd.grace.statement.v1+json"
 VERSION: Final = 1
 OPERATION_KEY_GENERATED: Final = "grace.operation-key-generated.v1"
 NOTARY_KEY_PUBLISHED: Final = "grace.notary-key-published.v1"
+KEY_DIRECTORY_PUBLISHED: Final = "grace.key-directory-published.v1"
 
-_TIME: Final = re.compile(  # RFC 3339, section 5.6
+RFC_3339: Final = re.compile(  # RFC 3339, section 5.6
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
 
@@ -120,7 +121,7 @@ class Statement:
             raise Malformed(f"a statement of type {self.type} announces {type(self.announced).__name__}")
         if self.announced is None and self.digest is None:
             raise Malformed(f"a statement of type {self.type} without a digest says nothing")
-        if not _TIME.fullmatch(self.time):
+        if not RFC_3339.fullmatch(self.time):
             raise Malformed(f"the statement's time {self.time!r} is not of RFC 3339")
         if isinstance(self.announced, OperationKey) and self.announced.operation_id != self.operation_id:
             raise Malformed(f"a key of operation {self.announced.operation_id} announced in {self.operation_id}")

@@ -105,7 +105,7 @@ def test_no_changed_byte_of_the_artifact_or_of_the_logs_key_passes(delivery: Del
 def test_a_receipt_cut_short_or_of_another_format_is_rejected(delivery: Delivery) -> None:
     rejected(delivery, "not JSON", delivery.receipt.encode()[:-1])
     rejected(
-        delivery, "format 'grace-receipt/v2'", edited(delivery, lambda value: value.update(format="grace-receipt/v2"))
+        delivery, "format 'grace-receipt/v3'", edited(delivery, lambda value: value.update(format="grace-receipt/v3"))
     )
     rejected(delivery, "lacks", edited(delivery, lambda value: value.pop("keys")))
     rejected(delivery, "unknown", edited(delivery, lambda value: value.update(note="x")))
@@ -121,7 +121,7 @@ def test_the_key_of_another_log_proves_nothing(delivery: Delivery) -> None:
 
 
 def test_a_ca_that_the_checkpoint_does_not_name_is_rejected(delivery: Delivery) -> None:
-    other = replace(delivery.receipt, ca_public_key=SeededKey("other ca").public_key)
+    other = replace(delivery.receipt, ca_keys=(SeededKey("other ca").public_key,))
     rejected(delivery, "does not name the receipt's CA key", other.encode())
 
 
@@ -200,7 +200,9 @@ def test_a_review_that_claims_more_than_the_approval_said_is_rejected(
     claim = review_of(artifact, **changes).of(Subject("a.py", sha256(artifact).hexdigest()))
     ledger.attest(claim)
     checkpoint = ledger.log.publish()
-    made = make_receipt("a.py", artifact, range(5), ledger.log.tree(), checkpoint, ledger.ca.public_key, {at: approved})
+    made = make_receipt(
+        "a.py", artifact, range(5), ledger.log.tree(), checkpoint, [ledger.ca.public_key], {at: approved}
+    )
 
     with pytest.raises(ReceiptRejected, match=reason):
         verify_receipt(made.encode(), artifact, str(ledger.log.key))
@@ -214,7 +216,7 @@ def receipt_with(ledger: MemoryLedger, leaf: bytes, indices: Sequence[int] = ran
     ledger.attest(Attestation((Subject("a", sha256(b"").hexdigest()),), "https://example.com/claim/v1", {}))
     ledger.log.append(leaf)
     checkpoint = ledger.log.publish()
-    return make_receipt("a", b"", indices, ledger.log.tree(), checkpoint, ledger.ca.public_key).encode()
+    return make_receipt("a", b"", indices, ledger.log.tree(), checkpoint, [ledger.ca.public_key]).encode()
 
 
 def test_a_predicate_of_another_kind_is_named_as_it_is() -> None:

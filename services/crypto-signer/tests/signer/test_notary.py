@@ -306,7 +306,7 @@ def test_a_stranger_verifies_the_receipt_that_these_entries_make() -> None:
     checkpoint = log.publish()
 
     receipt = make_receipt(
-        "fibonacci.py", code, indices, log.tree(), checkpoint, OWN.authority.public_key, payloads
+        "fibonacci.py", code, indices, log.tree(), checkpoint, [OWN.authority.public_key], payloads
     ).encode()
     findings = verify_receipt(receipt, code, str(log.key))
 

@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from grace_common.contract.errors import Unready
-from grace_common.transparency.receipt import ReceiptRejected, make_receipt, verify_receipt
+from grace_common.transparency.receipt import Receipt, ReceiptRejected, make_receipt, verify_receipt
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
+from grace_common.transparency.strict import decode_base64
 
 from grace_gateway.api.guard import GuardedRoute, everyone, identity_of, operation_of
 from grace_gateway.api.parts import FromPorts
 from grace_gateway.api.problems import Problem, documented
 from grace_gateway.api.submitting import current_view
+from grace_gateway.domain.directory_plan import ShownDirectories, directories
 from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.domain.log_proof import PublishedLog
 from grace_gateway.domain.operation_view import KEY_TYPES
@@ -28,6 +32,7 @@ _RETRY_S: Final = 1
 _COSIGNED_TRIES: Final = 12
 _COSIGNED_AFTER_S: Final = 0.2
 _MOST: Final = 2_000
+_log = structlog.get_logger(__name__)
 
 
 @router.get("/{task_id}/receipt", responses=documented(401, 404, 409, 429, 503))
@@ -44,8 +49,9 @@ async def receipt(request: Request, task_id: UUID, ports: FromPorts) -> Response
     newest, chosen = await _plan(ports, task_id, task["artifact"])
     log = await _cosigned(ports, newest, chosen)
     records = await ports.views.approval_records(list(chosen.approvals))
+    listed = await _directories(ports, log)
     try:
-        content = await asyncio.to_thread(_make, ports, task["artifact"], log, chosen, records)
+        content = await asyncio.to_thread(_make, ports, task["artifact"], log, chosen, records, listed)
     except ReceiptRejected as error:
         raise Unready(f"the receipt made from the published log does not verify: {error}") from error
     headers = {"Content-Disposition": f'attachment; filename="{task_id}.receipt.json"'}
@@ -89,13 +95,56 @@ async def _cosigned(ports: Ports, newest: PublishedLog, chosen: ReceiptPlan) -> 
     return newest
 
 
-def _make(ports: Ports, artifact: View, log: PublishedLog, chosen: ReceiptPlan, records: Mapping[UUID, bytes]) -> bytes:
-    """Return the receipt's bytes, verified: nobody gets one that a stranger would reject."""
-    code = artifact["code"].encode()
+async def _directories(ports: Ports, log: PublishedLog) -> ShownDirectories | None:
+    """Return the version of the key directory that the log holds, and what proves it; None before there is one."""
+    ledger = ports.views.ledger
+    stated = await ledger(LedgerQuery(_MOST, entry_types=(KEY_DIRECTORY_PUBLISHED,), newest_first=False))
+    operations = tuple({entry["operation_id"] for entry in stated})
+    keys = await ledger(LedgerQuery(_MOST, entry_types=KEY_TYPES, operation_ids=operations, newest_first=False))
+    places = {entry["operation_id"]: int(entry["index"]) for entry in keys}
+    indices = [(int(entry["index"]), places.get(entry["operation_id"])) for entry in stated]
+    return await asyncio.to_thread(directories, log, ports.publication, indices)
+
+
+def _make(
+    ports: Ports,
+    artifact: View,
+    log: PublishedLog,
+    chosen: ReceiptPlan,
+    records: Mapping[UUID, bytes],
+    listed: ShownDirectories | None,
+) -> bytes:
+    """Return the receipt's bytes, verified: nobody gets one that a stranger would reject.
+
+    Where the key directory does not stand behind all of its keys (the root is not at hand to sign the next version,
+    say), the receipt is of the first format, which names none.
+    """
+    code, vkey = artifact["code"].encode(), ports.publication.read("vkey").decode().strip()
+    authorities = [decode_base64(key, "a key of the CA") for key in ports.publication.read("ca").decode().split()]
     payloads = {index: records[id_] for id_, index in chosen.approvals.items() if id_ in records}
-    receipt = make_receipt(chosen.name, code, chosen.indices, log.tree, log.note, ports.authority_key(), payloads)
-    verify_receipt(receipt.encode(), code, ports.publication.read("vkey").decode().strip())
-    return receipt.encode()
+
+    def verified(receipt: Receipt) -> bytes:
+        verify_receipt(receipt.encode(), code, vkey)
+        return receipt.encode()
+
+    def made(directory: ShownDirectories | None) -> Receipt:
+        return make_receipt(
+            chosen.name,
+            code,
+            {*chosen.indices, *(directory.keys if directory else ())},
+            log.tree,
+            log.note,
+            authorities,
+            {**payloads, **(directory.signed if directory else {})},
+            directory.version if directory else None,
+        )
+
+    if listed is not None:
+        try:
+            return verified(made(listed))
+        except ReceiptRejected as error:
+            _log.warning("receipt_without_key_directory", version=listed.version, why=str(error))
+    return verified(made(None))
 
 
 def _early(detail: str) -> Problem:
