@@ -9,9 +9,9 @@ GRACE := .venv/bin/grace
 MEMBERS := libs/grace_common cli $(wildcard services/*)
 TASKS ?=
 
-.PHONY: help demo test test-unit check up down status clean fmt schemas bench images lock setup sandbox
+.PHONY: help demo test test-unit check up down status clean fmt schemas bench bench-growth chaos images lock setup sandbox
 help: ## Show these verbs
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup sandbox ## The main job, end to end: a request becomes reviewed code with a receipt (TASKS=DIR for your own tasks)
 	@$(GRACE) demo $(if $(TASKS),--tasks "$(TASKS)")
@@ -46,6 +46,13 @@ schemas: setup ## Write schemas/ from the code
 
 bench: setup sandbox ## Measure, and write docs/benchmarks.md
 	@$(RUN) -m tools.bench
+
+bench-growth: setup ## Measure ledgers up to ten million entries (30 GB of disk), and write that part of the page
+	@$(RUN) -m tools.bench.growth
+
+chaos: setup sandbox ## Kill everything under load, at every stage and at random (KILLS=100 ENTRIES=50000 SEED= KEEP=DIR)
+	@$(RUN) -m tools.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(ENTRIES),--entries $(ENTRIES)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep "$(KEEP)")
 
 images: ## Build one container image per service (needs a Docker engine; deploy/README.md)
 	@for service in $(notdir $(wildcard services/*)); do \

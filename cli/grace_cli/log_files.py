@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
@@ -70,6 +69,8 @@ class WebLog:
     """A log at an address such as `https://grace.example.org/log`; a `TileReader`."""
 
     def __init__(self, url: str, transport: "httpx.BaseTransport | None" = None) -> None:
+        from urllib.parse import urlsplit
+
         import httpx
 
         from grace_cli.client import LOOPBACK

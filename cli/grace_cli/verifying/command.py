@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
-from grace_common.transparency.policy import Policy
 
 from grace_cli.log_files import (
     CHECKPOINT,
@@ -25,6 +24,9 @@ from grace_cli.log_files import (
 from grace_cli.verifying.chunk import LogFiles, check_files
 from grace_cli.verifying.state import State
 from grace_cli.verifying.whole_log import Findings, Verification
+
+if TYPE_CHECKING:
+    from grace_common.transparency.policy import Policy
 
 Count = Callable[[int], object]
 
@@ -46,7 +48,7 @@ class Wanted:
     resume: Path | None = None
     tree_only: bool = False
     processes: int = 1
-    policy: Policy | None = None
+    policy: "Policy | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ within it, which decides nearly every entry; the rest is decided here, where all
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from grace_common.contract.errors import Refused, Unready
@@ -188,6 +186,10 @@ class Verification:
             for span in spans:
                 yield self.check(self._job(*span))
             return
+        # Imported where there is work for them: they take as long as hashing twenty thousand entries.
+        from concurrent.futures import Future, ProcessPoolExecutor
+        from multiprocessing import get_context
+
         if self.authority is not None:  # what the first job learns, such as the notary's key, serves all that follow
             yield self.check(self._job(*spans.pop(0)))
         context = get_context("fork" if self.fork else "spawn")

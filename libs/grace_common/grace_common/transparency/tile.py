@@ -303,8 +303,8 @@ class TreeReader:
     def subtree_hash(self, level: int, index: int) -> bytes:
         """Return the hash of a perfect subtree of this tree."""
         tile_level, tile_index, first = _place(level, index)
-        hashes = tile_hashes(self._tile(tile_level, tile_index))
-        return merkle.root_hash(hashes[first : first + (1 << level % HEIGHT)])
+        start, end = first * HASH_BYTES, (first + (1 << level % HEIGHT)) * HASH_BYTES
+        return merkle.root_hash(tile_hashes(self._tile(tile_level, tile_index)[start:end]))
 
     def bundle(self, index: int) -> list[bytes]:
         """Return the entries of one bundle, each checked against its leaf hash; raises ProofInvalid on a misfit."""
