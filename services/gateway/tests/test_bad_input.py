@@ -60,6 +60,20 @@ async def test_a_malformed_body_is_refused(gateway: Any, ada: httpx.AsyncClient,
     assert_one_trace_and_no_effect(gateway, 422)
 
 
+@pytest.mark.parametrize("credential", ["grc_" + "k" * 43, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"])
+async def test_a_credential_in_the_wrong_place_is_neither_recorded_nor_answered(
+    gateway: Any, ada: httpx.AsyncClient, credential: str
+) -> None:
+    in_path = await ada.get(f"/api/tasks/{credential}/nothing")
+    as_name = await ada.post("/api/tasks", json=GOOD | {credential: 1})
+
+    assert (in_path.status_code, as_name.status_code) == (404, 422)
+    assert in_path.json()["instance"] == "/api/tasks/[credential]/nothing"
+    assert "body.[credential]: Extra inputs" in as_name.json()["detail"]
+    assert len(gateway.journal.stated) == 2
+    assert credential not in repr(gateway.journal.stated)
+
+
 async def test_a_refusal_never_repeats_what_was_sent(gateway: Any, ada: httpx.AsyncClient) -> None:
     answer = await ada.post("/api/tasks", json={"requirements": "x", "mode": "hunter2"})
 

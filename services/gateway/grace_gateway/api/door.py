@@ -23,6 +23,7 @@ from grace_gateway.api.keyring import Keyring, Unauthenticated
 from grace_gateway.api.limits import RateLimit
 from grace_gateway.api.problems import REFUSAL, Problem, on_failure, problem_response
 from grace_gateway.api.refusing import ANONYMOUS, Refusals, client_name, new_operation
+from grace_gateway.domain.credentials import without_credentials
 from grace_gateway.domain.roles import Identity
 from grace_gateway.domain.submission import Submission
 from grace_gateway.ports import Entry, Ports
@@ -95,7 +96,7 @@ class Door:
             await self._app(scope, _bounded(receive, self._largest), answer)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets an answer and the ledger a trace)
             if not answer.begun:  # the application's own handler answers before it raises again
-                _log.error("request_failed", path=scope["path"], exc_info=error)
+                _log.error("request_failed", path=without_credentials(scope["path"]), exc_info=error)
                 await answer.refuse(scope, 500, "an error of Grace itself, which its log describes")
             operation.note(error=type(error).__name__)
 
@@ -121,7 +122,7 @@ class Door:
 
     def _outcome(self, scope: Scope, status: int, operation: Operation) -> list[Envelope]:
         now = self._ports.clock.now()
-        operation.note(method=scope["method"], path=scope["path"], status=status)
+        operation.note(method=scope["method"], path=without_credentials(scope["path"]), status=status)
         if status < 400:
             return operation.success(now)
         reason = scope.get(REFUSAL, "refused")
@@ -147,7 +148,7 @@ async def conclude(
     returns  the submission that had its id before, None when it is new
     """
     operation: Operation = request.scope[OPERATION]
-    operation.note(method=request.method, path=request.scope["path"], status=status)
+    operation.note(method=request.method, path=without_credentials(request.scope["path"]), status=status)
     entry = Entry(operation.success(ports.clock.now()), effects, submission)
     before = None
     if work is None:

@@ -12,6 +12,7 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime.outage import describe_outage, is_outage
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from grace_gateway.domain.credentials import without_credentials
 from grace_gateway.domain.refusals import Conflicting, Forbidden, Unknown, Unprocessable
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -62,7 +63,7 @@ def problem_response(
         "instance": instance,
         **(members or {}),
     }
-    return Response(orjson.dumps(body), status, dict(headers or {}), MEDIA_TYPE)
+    return Response(without_credentials(orjson.dumps(body).decode()), status, dict(headers or {}), MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -111,7 +112,7 @@ async def on_failure(request: Request, error: Exception) -> Response:
         _log.warning("request_waits", missing=describe_outage(error))
         detail = "the database does not answer; nothing was done, try again"
         return _answer(request, 503, detail, {"Retry-After": str(RETRY_AFTER_S)}, None)
-    _log.error("request_failed", path=request.url.path, exc_info=error)
+    _log.error("request_failed", path=without_credentials(request.url.path), exc_info=error)
     return _answer(request, 500, "an error of Grace itself, which its log describes", None, None)
 
 

@@ -13,6 +13,7 @@ from grace_common.contract.events.operation import RequestRefused
 from grace_common.runtime.operation import Operation
 
 from grace_gateway.api.limits import RateLimit
+from grace_gateway.domain.credentials import without_credentials
 from grace_gateway.domain.roles import Identity
 from grace_gateway.ports import Entry, Ports
 
@@ -28,7 +29,7 @@ def new_operation(ports: Ports, id_: UUID, actor: str, subject: str) -> Operatio
         name="gateway.request",
         service="gateway",
         actor=actor,
-        subject=subject[:200],
+        subject=without_credentials(subject)[:200],
         correlation=str(id_),
         why="http",
         started_at=ports.clock.now(),
@@ -60,9 +61,9 @@ class Refusals:
             refusal_id=operation.id,
             actor=client,
             method=method,
-            path=path[:500],
+            path=without_credentials(path)[:500],
             status=status,
-            reason=reason[:2000],
+            reason=without_credentials(reason)[:2000],
         )
         return [operation.envelope(event, self.ports.clock.now())]
 
