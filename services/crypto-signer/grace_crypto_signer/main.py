@@ -57,7 +57,8 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         settings.policy,
         keys_every_s=settings.epochs_every_s,
     )
-    restating = Restating(certificates, KafkaProducer(rare_producer), clock, every_s=settings.restate_every_s)
+    lost = asyncio.Event()
+    restating = Restating(certificates, KafkaProducer(rare_producer), clock, lost, every_s=settings.restate_every_s)
     witnessing = Witnessing(
         PostgresWitnessMemory(database),
         PublishedLog(settings.publication_dir),
@@ -85,6 +86,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
             lambda: _held(notary_producer, rare_producer),
         ],
         checks={"witness": witnessing.check},
+        identity_emptied=lost,
         package="grace_crypto_signer",
     )
 

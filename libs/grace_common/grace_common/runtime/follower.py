@@ -4,6 +4,9 @@ A revoked key must be refused by everybody within a second, so knowing a topic "
 remembers the moment as of which it knows everything that stands there, and a record is checked only while that moment
 is at most MOST_LAG_S ago. The moment comes before the question for the topic's end, so a slow answer, a lost broker or
 a process that was held makes it older than it is and never younger. Records pay one look at the clock, no request.
+
+A broker that lost its data has an empty topic until the crypto-signer states all certificates again. Whoever believed
+it then would refuse good records, so nothing counts as known before this process's own certificate is.
 """
 
 import asyncio
@@ -32,12 +35,27 @@ _PARTITION = TopicPartition(topics.IDENTITY.name, 0)
 
 
 class IdentityFollower:
-    """Keeps a directory of certified keys up to date; reads without a consumer group, always from the beginning."""
+    """Keeps a directory of certified keys up to date; reads without a consumer group, always from the beginning.
 
-    def __init__(self, settings: Settings, directory: Directory, seconds: Callable[[], float] = monotonic) -> None:
+    own      the id of this process's own key
+    emptied  set when the topic has lost records: it was made anew, on a broker that lost its data
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        seconds: Callable[[], float] = monotonic,
+        *,
+        own: str | None = None,
+        emptied: asyncio.Event | None = None,
+    ) -> None:
         self._settings = settings
         self.directory = directory
         self._seconds = seconds
+        self._own = own
+        self._emptied = emptied or asyncio.Event()
+        self._end = 0  # of the topic, as it was last seen
         self._known_as_of = -math.inf
         self._moved = asyncio.Condition()
         self._asked = asyncio.Event()
@@ -92,13 +110,17 @@ class IdentityFollower:
             self._asked.clear()
             since = self._seconds()
             end = (await consumer.end_offsets([_PARTITION]))[_PARTITION]
-            if end < await consumer.position(_PARTITION):
-                await consumer.seek_to_beginning(_PARTITION)  # the topic was made anew
+            if end < self._end:
+                _log.warning("identity_emptied", end=end, was=self._end)
+                self._emptied.set()
+                await consumer.seek_to_beginning(_PARTITION)
+            self._end = end
             if await consumer.position(_PARTITION) < end:
                 await self._learn(consumer, end)
-            async with self._moved:
-                self._known_as_of = since
-                self._moved.notify_all()
+            if self._own is None or self._own in self.directory.keys:
+                async with self._moved:
+                    self._known_as_of = since
+                    self._moved.notify_all()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), _ASK_EVERY_S)
 

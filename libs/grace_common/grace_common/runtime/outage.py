@@ -10,8 +10,11 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    OutOfOrderSequenceNumber,
     ProducerClosed,
+    ProducerFenced,
     TopicAuthorizationFailedError,
+    UnknownProducerId,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +26,8 @@ _PASSING_CLASSES = ("08", "40", "53", "57", "58")
 _PASSING_STATES = ("25006",)
 _DISK_FULL = "53100"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# A broker that lost its data does not know the producers that it had; each is replaced after its first failure.
+_PASSING_PRODUCERS = (OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId)
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -36,7 +41,9 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, _REFUSALS):
         return False
     if isinstance(error, KafkaError):
-        return bool(error.retriable) or isinstance(error, (KafkaConnectionError, KafkaTimeoutError, ProducerClosed))
+        return bool(error.retriable) or isinstance(
+            error, (KafkaConnectionError, KafkaTimeoutError, *_PASSING_PRODUCERS)
+        )
     if isinstance(error, DBAPIError):
         return (
             error.connection_invalidated

@@ -27,7 +27,7 @@ from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
 from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.health import Application, ProbeServer, listening, probes, server
-from grace_common.runtime.identity import Directory, Workload
+from grace_common.runtime.identity import Directory, Workload, key_id
 from grace_common.runtime.operation import Recorder
 from grace_common.runtime.outage import describe_outage, describe_refusal, is_outage
 from grace_common.runtime.outbox import Coverage, Outbox, Relay
@@ -54,6 +54,7 @@ class Service:
     checks      by name: raises Unready while something the service needs is missing
     asgi        the service's own HTTP application; None: probes only
     package     where `migrations/` lies, when the service owns tables
+    identity_emptied  set when the broker is found to have lost the certificates
     address     host and port of its HTTP server, once it runs
     """
 
@@ -68,6 +69,7 @@ class Service:
     package: str | None = None
     clock: Clock = field(default_factory=SystemClock)
     missing: str | None = None
+    identity_emptied: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.outbox = Outbox(self.database)
@@ -97,7 +99,10 @@ class Service:
         self._check_schemas()
         workload = self.workload
         identities = self._identities = IdentityFollower(
-            self.settings, Directory(workload.authority, self.settings.trust_domain)
+            self.settings,
+            Directory(workload.authority, self.settings.trust_domain),
+            own=key_id(workload.key.public_key()),
+            emptied=self.identity_emptied,
         )
         producer = SealedProducer(self.settings, workload.sealer())
         relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)

@@ -409,8 +409,13 @@ class StreamConsumer(ConsumerRebalanceListener):
             position = await patiently(
                 partial(self._stream.handler.start_at, partition.topic, partition.partition), self
             )
-            if position is not None:
-                self._subscriber.consumer.seek(partition, position)
+            if position is None:
+                continue
+            # The handler remembers a place in this log only if the group has come so far in it. A broker that lost its
+            # data begins another log: then all of it is read, and what is known already is recognised.
+            committed = await patiently(partial(self._subscriber.consumer.committed, partition), self)
+            if committed is not None:
+                self._subscriber.consumer.seek(partition, min(position, committed))
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Nothing is held between batches but their positions."""

@@ -43,6 +43,7 @@ class World:
     follower: IdentityFollower
     gate: Gate
     stolen: Workload
+    emptied: asyncio.Event
 
     @asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -80,11 +81,12 @@ class World:
 @pytest.fixture
 async def world(deployment: Deployment) -> World:
     settings = deployment.settings("consensus")
-    seconds = Seconds()
-    follower = IdentityFollower(settings, Directory(deployment.authority.certificate, settings.trust_domain), seconds)
+    seconds, emptied = Seconds(), asyncio.Event()
+    directory = Directory(deployment.authority.certificate, settings.trust_domain)
+    follower = IdentityFollower(settings, directory, seconds, emptied=emptied)
     outbox = Outbox(deployment.database("consensus"))
     stolen = deployment.authority.issue("service/gateway")
-    made = World(deployment, seconds, follower, Gate("consensus", follower, outbox, SystemClock()), stolen)
+    made = World(deployment, seconds, follower, Gate("consensus", follower, outbox, SystemClock()), stolen, emptied)
     await made.state()
     return made
 
@@ -174,3 +176,26 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(world: World) -> Non
 
         with pytest.raises(RevokedKey):
             await world.checked()
+        assert world.emptied.is_set()
+
+
+async def test_nothing_counts_as_known_while_the_broker_does_not_even_know_this_process(world: World) -> None:
+    deployment, settings = world.deployment, world.deployment.settings("consensus")
+    new = deployment.authority.issue("service/consensus")
+    directory = Directory(deployment.authority.certificate, settings.trust_domain)
+    follower = IdentityFollower(settings, directory, world.seconds, own=new.sealer().key_id)
+    following = asyncio.create_task(follower.run())
+    caught_up = asyncio.create_task(follower.catch_up())
+    async with asyncio.timeout(60):
+        while True:
+            if world.stolen.sealer().key_id in directory.keys:
+                break
+            await asyncio.sleep(0.01)
+
+    assert follower.lags
+    assert not caught_up.done()
+    issued = certificate_issued(new, "service/consensus")
+    await deployment.send("crypto-signer", stated(issued, "/grace/crypto-signer"))
+    await caught_up
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)

@@ -209,6 +209,15 @@ async def test_a_stream_begins_where_its_handler_says_and_waits_while_its_store_
     assert again.records[0].offset == 0
 
 
+async def test_a_place_that_the_group_never_came_to_is_of_a_log_that_was_lost(deployment: Deployment) -> None:
+    fact, notary = request(), Notary(begin=1)
+    await deployment.send("gateway", request(), fact)
+    async with running(streaming(deployment, notary)):
+        await notary.got(envelope.encode(fact))
+
+    assert min(record.offset for record in notary.records) == 0
+
+
 async def test_a_service_that_stops_commits_what_is_done_and_begins_after_it_the_next_time(
     deployment: Deployment,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -60,17 +61,24 @@ async def revoke(event: KeyRevocationRequested, ports: Ports, work: Work) -> lis
 
 
 class Restating:
-    """States every certificate that holds at the start and then every now and then: a broker may have lost them."""
+    """States every certificate that holds: at the start, when a broker has lost them, and every now and then.
 
-    def __init__(self, certificates: Certificates, producer: Producer, clock: Clock, *, every_s: float) -> None:
+    lost  set by whoever finds that the broker has lost them; nobody else can check a record until they are back
+    """
+
+    def __init__(
+        self, certificates: Certificates, producer: Producer, clock: Clock, lost: asyncio.Event, *, every_s: float
+    ) -> None:
         self._certificates = certificates
         self._producer = producer
         self._clock = clock
+        self._lost = lost
         self._every_s = every_s
 
     async def run(self) -> None:
         """Restate until cancelled; an outage is waited out."""
         while True:
+            self._lost.clear()
             try:
                 await self.restate()
                 pause_s = self._every_s
@@ -79,7 +87,8 @@ class Restating:
                     raise
                 _log.warning("certificates_wait", missing=describe_outage(error))
                 pause_s = min(1.0, self._every_s)
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), pause_s)
 
     async def restate(self) -> None:
         """State what holds now, those of services first.

@@ -422,7 +422,7 @@ async def test_certificates_that_hold_are_stated_again_after_an_outage_too() -> 
     certificates, topics = MemoryCertificates(), MemoryTopics(outages=1)
     await certificates.keep(CertificateIssued.example())
     await certificates.keep(CertificateIssued.example().model_copy(update={"key_id": "old", "not_after": TIME}))
-    loop = asyncio.create_task(Restating(certificates, topics, FixedClock(TIME), every_s=0.001).run())
+    loop = asyncio.create_task(Restating(certificates, topics, FixedClock(TIME), asyncio.Event(), every_s=0.001).run())
     async with asyncio.timeout(10):
         while True:
             if len(topics.identified) >= 2:
@@ -431,6 +431,21 @@ async def test_certificates_that_hold_are_stated_again_after_an_outage_too() -> 
     loop.cancel()
 
     assert {one.key_id for one in topics.identified} == {"3f2a"}
+
+
+async def test_certificates_are_stated_again_at_once_when_the_broker_has_lost_them() -> None:
+    certificates, topics, lost = MemoryCertificates(), MemoryTopics(), asyncio.Event()
+    await certificates.keep(CertificateIssued.example())
+    loop = asyncio.create_task(Restating(certificates, topics, FixedClock(TIME), lost, every_s=3600).run())
+    async with asyncio.timeout(10):
+        while True:
+            if len(topics.identified) >= 3:
+                break
+            lost.set()
+            await asyncio.sleep(0.001)
+    loop.cancel()
+
+    assert len(topics.identified) >= 3
 
 
 async def test_a_revocation_in_the_midst_of_restating_is_the_last_word() -> None:
@@ -444,7 +459,7 @@ async def test_a_revocation_in_the_midst_of_restating_is_the_last_word() -> None
             await super().identify(stated)
 
     topics = Meanwhile()
-    await Restating(certificates, topics, FixedClock(TIME), every_s=1).restate()
+    await Restating(certificates, topics, FixedClock(TIME), asyncio.Event(), every_s=1).restate()
 
     assert topics.identified == [CertificateIssued.example(), revoked]
 
@@ -455,4 +470,4 @@ async def test_a_bug_ends_the_restating() -> None:
             raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        await Restating(Broken(), MemoryTopics(), FixedClock(TIME), every_s=0.001).run()
+        await Restating(Broken(), MemoryTopics(), FixedClock(TIME), asyncio.Event(), every_s=0.001).run()
