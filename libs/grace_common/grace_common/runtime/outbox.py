@@ -28,6 +28,7 @@ from grace_common.runtime.tables import outbox
 
 BATCH: Final = 256
 _SOONEST_S, _RAREST_S = 0.02, 0.5
+_LONGEST_PAUSE: Final = 64  # times the setting: half an hour where that is 30 s
 _NOTARIZED: Final = {topic.name for topic in TOPICS if topic.notarized}
 _log = structlog.get_logger(__name__)
 
@@ -133,10 +134,12 @@ class Relay:
 
     async def watch_coverage(self) -> None:
         """Every now and then, look for rows to send again; runs until cancelled."""
+        resend_s = self._resend.total_seconds()
+        pause_s = next_look(resend_s, 0.0, resent=False)
         while True:
-            await asyncio.sleep(self._resend.total_seconds() / 2)
+            await asyncio.sleep(pause_s)
             try:
-                await self.resend_uncovered()
+                pause_s = next_look(resend_s, pause_s, resent=await self.resend_uncovered() > 0)
             except Exception as error:
                 if not is_outage(error):
                     raise
@@ -162,6 +165,17 @@ class Relay:
         except TimeoutError:
             return
         self._outbox.wake.clear()
+
+
+def next_look(resend_s: float, pause_s: float, *, resent: bool) -> float:
+    """Return the seconds until the next look for rows to send again; `pause_s` were those before this one.
+
+    What was sent again, and is not covered even then, is not lost: the ledger is behind. Each copy costs it as much as
+    the first, so the pauses double, or the copies alone would keep it behind for ever.
+    """
+    if not resent:
+        return resend_s / 2
+    return min(max(pause_s, resend_s) * 2, resend_s * _LONGEST_PAUSE)
 
 
 def _outgoing(row: Row[Any]) -> Outgoing:

@@ -15,7 +15,7 @@ from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed, SealedEntry
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.outbox import BATCH, Coverage, Outbox, Relay
+from grace_common.runtime.outbox import BATCH, Coverage, Outbox, Relay, next_look
 from grace_common.runtime.seal import Outgoing, SealedRecord, Signer
 from grace_common.testing.events import NOON, approach_proposed
 from sqlalchemy import text
@@ -194,6 +194,15 @@ async def test_what_no_checkpoint_covers_in_time_is_sent_again_as_it_was(databas
     await asyncio.gather(watching, return_exceptions=True)
 
     assert broker.received[0] == broker.received[1]
+
+
+def test_copies_become_rare_while_the_ledger_is_behind_and_are_looked_for_as_before_when_it_is_not() -> None:
+    pauses = [0.0]
+    for resent in (False, True, True, True, False, True):
+        pauses.append(next_look(30, pauses[-1], resent=resent))
+
+    assert pauses[1:] == [15, 60, 120, 240, 15, 60]
+    assert next_look(30, 1e6, resent=True) == 30 * 64
 
 
 async def test_ids_of_the_clock_are_in_the_order_of_their_making() -> None:
