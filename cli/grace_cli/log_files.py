@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import CA_EXTENSION, Checkpoint, open_checkpoint
+from grace_common.transparency.directory import KeyDirectory, follow
+from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import VerifierKey
@@ -34,6 +37,7 @@ CHECKPOINT: Final = "checkpoint"
 COSIGNED: Final = "checkpoint.cosigned"
 VKEY: Final = "vkey"
 CA: Final = "ca"
+KEYS: Final = "keys"
 _WIDTH: Final = re.compile(r"[1-9][0-9]?|1[0-9]{2}|2[0-4][0-9]|25[0-5]")  # of a partial tile
 KEEP_IT: Final = "keep a copy of it, and tell whoever runs it"  # the advice where a log is not what it says
 LARGEST_FILE_BYTES: Final = 20 * 1024 * 1024  # an entry bundle is 16 MiB at most
@@ -246,6 +250,7 @@ def export(
     ):
         raise CliError(f"{folder} is not empty, and no earlier export", "name a new folder", Exit.USAGE)
     cosigned = _cosigned(log, key)  # read first: the newest checkpoint is at least as large
+    versions = key_directories(log)
     note, checkpoint = signed_checkpoint(log, key)
     begin(checkpoint.size)
     try:
@@ -260,10 +265,35 @@ def export(
             (folder / CA).write_text("".join(f"{encode_base64(ca)}\n" for ca in authority.values()))
         if cosigned is not None:
             (folder / COSIGNED).write_bytes(cosigned)
+        for number, version in enumerate(versions, 1):
+            (folder / KEYS).mkdir(exist_ok=True)
+            (folder / directory_path(number)).write_bytes(version)
         (folder / CHECKPOINT).write_bytes(note)
     except OSError as error:
         raise CliError(f"{folder} cannot be written: {error}", "free some space, or name another folder") from error
     return checkpoint
+
+
+def directory_path(version: int) -> str:
+    """Return where a version of the key directory lies beside the log."""
+    return f"{KEYS}/{version:04}.json"
+
+
+def key_directories(log: TileReader) -> list[bytes]:
+    """Return the versions of the key directory that lie beside the log, the first one first.
+
+    raises  Refused when one does not follow the one before
+    """
+    versions: list[bytes] = []
+    with suppress(Unready):
+        while True:
+            versions.append(log.read(directory_path(len(versions) + 1)))
+    if versions:
+        root = KeyDirectory.parse(DsseEnvelope.parse(versions[0]).payload).root
+        newest = follow(versions[0], root, versions[1:])
+        if newest.version != len(versions):
+            raise Refused(f"{directory_path(len(versions))} is version {newest.version} of the key directory")
+    return versions
 
 
 def _cosigned(log: TileReader, key: LogKey) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from grace_common.contract.errors import Refused, Unready
@@ -9,6 +10,7 @@ from grace_common.transparency import merkle
 from grace_common.transparency.strict import Malformed
 from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileReader, decode_bundle, read_tile
 
+from grace_cli.log_files import directory_path
 from grace_cli.verifying.faults import Fault
 from grace_cli.verifying.tree import LeafTile
 
@@ -44,6 +46,7 @@ class Checked:
     tiles    each leaf tile in order: its root where it is full and stored as it must be
     learned  keys announced; pending: entries that only the earlier ones can decide
     files    bundles and leaf tiles read; older: partial tiles of older trees among the rest
+    directories  versions of the key directory that entries name
     """
 
     job: Job
@@ -53,6 +56,7 @@ class Checked:
     faults: list[Fault] = field(default_factory=list)
     files: int = 0
     older: int = 0
+    directories: int = 0
 
 
 def check_files(log: LogFiles, job: Job) -> Checked:
@@ -81,8 +85,24 @@ def check_files(log: LogFiles, job: Job) -> Checked:
     from grace_cli.verifying.keys import check_entries  # the formats of entries, which a tree has no need of
 
     signed = check_entries(leaves, job.keys)
-    faults = [*checked.faults, *signed.faults]
-    return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older)
+    faults = [*checked.faults, *signed.faults, *_check_directories(log, signed.directories)]
+    shown = len(signed.directories)
+    return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older, shown)
+
+
+def _check_directories(log: TileReader, named: Mapping[int, tuple[str, str | None]]) -> list[Fault]:
+    """Compare the versions of the key directory that lie beside the log with the digests that entries name."""
+    faults: list[Fault] = []
+    for index, (version, digest) in named.items():
+        path = directory_path(int(version)) if version.isdecimal() else version
+        try:
+            found = sha256(log.read(path)).hexdigest()
+        except Unready:
+            faults.append(Fault(index, f"{path}, the key directory that entry {index} names, is missing"))
+            continue
+        if found != digest:
+            faults.append(Fault(index, f"{path} is not the key directory that entry {index} names"))
+    return faults
 
 
 def _read(log: LogFiles, tile: Tile, faults: list[Fault]) -> bytes | None:

@@ -17,6 +17,7 @@ from grace_cli.log_files import (
     FolderLog,
     LogKey,
     described,
+    key_directories,
     read_authority,
     read_checkpoint,
     signed_checkpoint,
@@ -93,6 +94,10 @@ class Report:
             said.append(f"The {self.certificates} certificates are as the CA signed them and as the entries ask.")
         if self.signed:
             said.append("Every entry is signed with a key that an earlier one announced for it, up to the CA's.")
+            if self.redacted is None and found.directories:
+                said.append(
+                    f"Each of {found.directories} versions of the key directory is the one that an entry names."
+                )
         else:
             why = "--tree-only" if self.wanted.tree_only else "the log names no CA"
             said.append(f"The entries' signatures were not checked ({why}).")
@@ -122,6 +127,8 @@ def verify_files(log: LogFiles, wanted: Wanted, begin: Count, advance: Count) ->
         ).run()
     finally:
         state.close()
+    if authority is not None and not findings.faults:
+        key_directories(log)  # that each follows the one before, where the entries name them all
     return Report(wanted, checkpoint, findings, authority is not None, tuple(earlier))
 
 

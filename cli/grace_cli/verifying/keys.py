@@ -9,7 +9,13 @@ from grace_common.transparency import attestation
 from grace_common.transparency.attestation import Attestation
 from grace_common.transparency.dsse import DsseEnvelope, pae
 from grace_common.transparency.ed25519 import SignatureInvalid, verify_signature
-from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
+from grace_common.transparency.statement import (
+    KEY_DIRECTORY_PUBLISHED,
+    OperationKey,
+    PublishedKey,
+    Statement,
+    read_leaf,
+)
 
 from grace_cli.verifying.faults import Fault
 
@@ -66,6 +72,15 @@ class EntryCheck:
     pending: list[Pending] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     statements: dict[int, Statement | Attestation] = field(default_factory=dict)
+
+    @property
+    def directories(self) -> dict[int, tuple[str, str | None]]:
+        """The version of the key directory that each entry names which names one, and its digest, by index."""
+        return {
+            index: (said.subject, said.digest)
+            for index, said in self.statements.items()
+            if isinstance(said, Statement) and said.type == KEY_DIRECTORY_PUBLISHED
+        }
 
 
 def check_entries(entries: Sequence[tuple[int, bytes]], known: Mapping[KeyName, bytes]) -> EntryCheck:

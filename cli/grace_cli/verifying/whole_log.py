@@ -36,12 +36,14 @@ class Findings:
     began       the entry it began with: 0, or where an earlier verification had ended
     signatures  how many entries' signatures were verified
     files       tiles and bundles compared; older: partial tiles of older checkpoints besides
+    directories versions of the key directory that are as entries name them
     """
 
     began: int = 0
     signatures: int = 0
     files: int = 0
     older: int = 0
+    directories: int = 0
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -148,6 +150,7 @@ class Verification:
         findings.faults += checked.faults
         findings.files += checked.files
         findings.older += checked.older
+        findings.directories += checked.directories
         for tile in checked.tiles:
             if isinstance(tile, LeafTile):
                 tree.add(tile)

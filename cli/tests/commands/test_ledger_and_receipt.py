@@ -132,6 +132,22 @@ def test_an_export_holds_exactly_the_files_of_its_checkpoint(
     assert run("ledger", "verify", str(tmp_path / "copy"), "--log-key", str(log.key)).code == Exit.OK
 
 
+def test_an_export_holds_the_versions_of_the_key_directory(run: Run, home: Home, tmp_path: Path) -> None:
+    ledger = MemoryLedger()
+    ledger.publish_key(ledger.notary, "notary")
+    _, first = ledger.publish_directory(ledger.directory())
+    ledger.publish_directory(ledger.directory(2, first))
+    ledger.log.publish()
+    written(ledger.log, home.publication)
+
+    outcome = run("ledger", "export", str(tmp_path / "copy"))
+
+    assert outcome.code == Exit.OK, outcome.error
+    assert (tmp_path / "copy/keys/0001.json").read_bytes() == first
+    said = run("ledger", "verify", str(tmp_path / "copy")).out
+    assert "Each of 2 versions of the key directory is the one that an entry names." in said
+
+
 def test_an_export_is_brought_up_to_date_and_never_mixed_with_other_files(
     run: Run, log: MemoryLog, home: Home, tmp_path: Path
 ) -> None:

@@ -152,3 +152,39 @@ def test_a_log_at_an_address_is_verified_by_several_processes(run: Run, tmp_path
     message = failed(run("verify", address, "--processes", "2")).message
 
     assert "entry 9984 is not the one in the tree" in message
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda one, two: {"keys/0001.json": one + b" "}, "keys/0001.json is not the key directory that entry"),
+        (lambda one, two: {"keys/0001.json": None, "keys/0002.json": None}, "keys/0001.json, the key directory that"),
+        (lambda one, two: {"keys/0002.json": None}, "keys/0002.json, the key directory that entry"),
+        (lambda one, two: {"keys/0002.json": one}, "keys/0002.json is not the key directory"),
+        (lambda one, two: {"keys/0001.json": two, "keys/0002.json": None}, "keys/0001.json is not the key directory"),
+    ],
+)
+def test_a_key_directory_that_is_not_the_logs_is_named(
+    run: Run, tmp_path: Path, spoil: Callable[[bytes, bytes], dict[str, bytes | None]], why: str
+) -> None:
+    ledger = ledger_of(300)
+    _, one = ledger.publish_directory(ledger.directory())
+    _, two = ledger.publish_directory(ledger.directory(2, one))
+    ledger.log.publish()
+    folder = write(ledger, tmp_path / "log")
+    assert run("verify", str(folder)).exit_code == Exit.OK
+    for path, data in spoil(one, two).items():
+        (folder / path).unlink() if data is None else (folder / path).write_bytes(data)
+
+    assert why in failed(run("verify", str(folder))).message
+
+
+def test_versions_of_the_key_directory_that_do_not_follow_from_each_other_are_refused(run: Run, tmp_path: Path) -> None:
+    ledger = ledger_of(300)
+    ledger.publish_directory(ledger.directory())
+    ledger.publish_directory(ledger.directory(2, b"another version 1"))
+    ledger.log.publish()
+
+    refused = failed(run("verify", str(write(ledger, tmp_path / "log")))).message
+
+    assert "version 2 of the key directory does not follow version 1" in refused

@@ -83,6 +83,10 @@ class LedgerReader(Entries, Protocol):
         """Return the same for single entries, in ascending order."""
         ...
 
+    async def payloads_of(self, indices: Sequence[int]) -> list[bytes]:
+        """Return what these entries are about, in ascending order of index, where it is kept."""
+        ...
+
     async def announced(self) -> int:
         """Return the size below which every entry was announced; 0 at the beginning."""
         ...

@@ -197,6 +197,12 @@ class PostgresLedgerReader:
         )
         return [Place(*row.values()) for row in rows]
 
+    async def payloads_of(self, indices: Sequence[int]) -> list[bytes]:
+        rows = await self._fetch(
+            "SELECT content FROM payload WHERE index = ANY($1::bigint[]) ORDER BY index", list(indices)
+        )
+        return [bytes(row["content"]) for row in rows]
+
     async def announced(self) -> int:
         rows = await self._fetch("SELECT coalesce(max(size), 0) AS size FROM announcement")
         return int(rows[0]["size"])

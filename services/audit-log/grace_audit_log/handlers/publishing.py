@@ -10,6 +10,7 @@ from grace_common.runtime.outage import describe_outage, is_outage
 
 from grace_audit_log.domain.announcement import Voice
 from grace_audit_log.domain.tree import LogIdentity
+from grace_audit_log.handlers.directories import publish_directories, write_directories
 from grace_audit_log.handlers.files import Published, publish, publish_authority, published
 from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.ports import Announcer, Committed, Entries, LedgerReader, Publication
@@ -77,6 +78,9 @@ class Publishing:
         if self._published is None:
             self._published = await asyncio.to_thread(published, self._publication, self._log.key)
             await asyncio.to_thread(publish_authority, self._publication, self._log.ca_keys)
+        if self._sealing.directories:  # before the entries that name them
+            directories, self._sealing.directories = self._sealing.directories, []
+            await asyncio.to_thread(write_directories, self._publication, directories)
         self._published = await publish(self._entries, self._publication, self._log.key, self._published, newest)
         await self._announce(newest)
 
@@ -85,11 +89,13 @@ class Publishing:
             self._announced = await self._reader.announced()
         copies, self._sealing.copies = self._sealing.copies, set()
         again = await self._reader.places_of(sorted(copies)) if copies else []
+        await publish_directories(self._reader, self._publication, again)
         values = self._voice.entries_sealed(again, newest.size, newest.committed_at)
         start = self._announced
         while start < newest.size:
             end = min(start + _ANNOUNCE_AT_ONCE, newest.size)
             places = await self._entries.places(start, end)
+            await publish_directories(self._reader, self._publication, places)
             values += self._voice.entries_sealed(places, newest.size, newest.committed_at)
             await self._announcer.announce(values)
             values, start = [], end

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime.seal import SealedRecord
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 
 from grace_audit_log.domain.entry import Entry, first_copies, read_entry
 from grace_audit_log.domain.tree import Head, LogIdentity, grow
@@ -28,6 +29,7 @@ class Sealing:
         self._head: Head | None = None
         self._taking_over = asyncio.Lock()
         self.committed = asyncio.Event()
+        self.directories: list[bytes] = []  # signed versions of the key directory that were committed just now
         self.copies: set[int] = set()  # indices of entries that came again: whoever sent them has not heard of them
 
     @property
@@ -80,6 +82,8 @@ class Sealing:
             growth = grow(head, [entry.leaf for entry in new], self._log)
             await self._writer.append(growth, new, position)
             self._head = growth.after
+            named = (entry.payload for entry in new if entry.entry_type == KEY_DIRECTORY_PUBLISHED)
+            self.directories += [payload for payload in named if payload is not None]
             self._recent.add(head.edge.size, new)
         self.committed.set()
 

@@ -90,6 +90,9 @@ class MemoryLedger:
     async def places_of(self, indices: Sequence[int]) -> list[Place]:
         return [_place(index, self.entries[index]) for index in indices]
 
+    async def payloads_of(self, indices: Sequence[int]) -> list[bytes]:
+        return [payload for index in indices if (payload := self.entries[index].payload) is not None]
+
     async def announced(self) -> int:
         return self.announced_size
 

@@ -16,7 +16,9 @@ from grace_common.contract import envelope
 from grace_common.contract.errors import Unready
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
 from grace_common.runtime.seal import SealedRecord, Signer
+from grace_common.testing.ledger import MemoryLedger as SignedLedger
 from grace_common.transparency import merkle
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 from grace_common.transparency.tile import TreeReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -118,6 +120,39 @@ def test_copies_and_crashes_at_any_step_change_neither_the_tree_nor_what_is_told
     last = envelope.open(world.topic.values[-1]).event
     assert isinstance(last, (CheckpointPublished, EntriesSealed))
     assert last.tree_size == len(firsts)
+
+
+def directory(offset: int, payload: bytes) -> SealedRecord:
+    """Return the entry that names a signed key directory, as the crypto-signer states it."""
+    kind = KEY_DIRECTORY_PUBLISHED
+    return record(50, offset, entry_type=kind, payload=b64encode(payload).decode(), leaf=b64encode(payload).decode())
+
+
+@pytest.mark.parametrize("crash", range(1, 12))
+async def test_a_version_of_the_key_directory_lies_beside_the_log_after_any_crash(crash: int) -> None:
+    world = World({crash})
+    ledger = SignedLedger()
+    _, signed = ledger.publish_directory(ledger.directory())
+
+    await world.deliver([record(1), directory(1, signed)])
+    await world.publish()
+
+    assert world.files.read("keys/0001.json") == signed
+
+
+async def test_a_key_directory_that_is_lost_comes_back_and_one_that_cannot_be_read_is_passed_over() -> None:
+    world = World()
+    ledger = SignedLedger()
+    _, signed = ledger.publish_directory(ledger.directory())
+    await world.deliver([directory(0, signed)])
+    await world.publish()
+    del world.files.files["keys/0001.json"]
+
+    await world.deliver([directory(1, signed), record(2, 2, entry_type=KEY_DIRECTORY_PUBLISHED, payload="e30=")])
+    await world.publish()
+
+    assert world.files.read("keys/0001.json") == signed
+    assert len(world.ledger.entries) == 2
 
 
 async def test_what_comes_again_is_told_again_so_that_its_sender_can_forget_it() -> None:

@@ -22,7 +22,6 @@ from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import write_private
 from grace_crypto_signer.domain.root import Root
 
-PUBLISHED: Final = "keys"  # the folder beside the log: keys/0001.json
 VKEY: Final = "vkey"  # as the audit-log publishes it beside the log
 
 
@@ -101,25 +100,6 @@ def renew(
         raise Refused(f"version {due.version} of the key directory is due, and the root exists as shares alone")
     sign(folder, due, root)
     return due
-
-
-def export(folder: Path, publication: Path) -> int:
-    """Copy the versions that are not beside the log yet into `keys/` there; return how many there were.
-
-    raises  OSError where this service may not write there, or there is no room
-    """
-    place = publication / PUBLISHED
-    missing = [file for file in files(folder) if not (place / _published_name(file)).exists()]
-    for file in missing:
-        place.mkdir(exist_ok=True)
-        draft = place / f".{file.name}"
-        draft.write_bytes(file.read_bytes())
-        draft.replace(place / _published_name(file))
-    return len(missing)
-
-
-def _published_name(file: Path) -> str:
-    return file.name.removeprefix("directory-")
 
 
 def _listed(

@@ -24,14 +24,12 @@ class FileKeys:
         self._vault: Vault | None = None
         self._seen: Sequence[bytes] = ()
         self._told = ""
-        self._cannot_export = False
 
     def own(self) -> OwnKeys:
         return self._opened().own
 
     def renew(self, now: datetime) -> None:
         folder, policy = self._settings.state_dir, self._settings.policy
-        self._export()
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
             return
@@ -65,15 +63,6 @@ class FileKeys:
             self._vault = key_files.open_vault(self._settings.state_dir, self._kek, self._settings.trust_domain)
             self._seen = seen
         return self._vault
-
-    def _export(self) -> None:
-        """Put new versions beside the log; where only the audit-log may write there, people copy them."""
-        try:
-            directory_files.export(self._settings.state_dir, self._settings.publication_dir)
-        except OSError as error:
-            if not self._cannot_export:
-                _log.warning("key_directory_not_exported", why=f"{type(error).__name__}: {error.strerror}")
-            self._cannot_export = True
 
     def _tell_what_people_must_do(self, now: datetime) -> None:
         due = directory_files.pending(self._settings.state_dir, self._opened(), self._log_key(), now, self._life)

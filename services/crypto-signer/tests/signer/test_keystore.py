@@ -66,21 +66,6 @@ def test_the_first_version_lists_the_keys_and_the_next_the_log(settings: Setting
     assert follow(first, root_files.read_public(settings.state_dir).public_key, others) == newest(settings)
 
 
-def test_versions_are_copied_beside_the_log_where_that_is_allowed(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    keys = keys_of(settings)
-    for minutes in range(3):  # there is no folder yet: told once
-        keys.renew(TIME + timedelta(minutes=minutes))
-    assert capsys.readouterr().out.count("key_directory_not_exported") == 1
-
-    settings.publication_dir.mkdir()
-    keys.renew(TIME + timedelta(minutes=4))
-
-    assert [file.name for file in (settings.publication_dir / "keys").iterdir()] == ["0001.json"]
-    assert (settings.publication_dir / "keys/0001.json").read_bytes() == keys.directories()[0]
-
-
 def test_own_keys_are_replaced_by_their_age_and_stay_listed_with_their_end(settings: Settings) -> None:
     keys = keys_of(settings)
     keys.renew(TIME)
