@@ -10,6 +10,7 @@ from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import grow
 from grace_audit_log.handlers.files import Published, publish, published
 from grace_audit_log.ports import Position, Publication
+from grace_cli.log_files import export, read_log_key
 from grace_common.contract.errors import Refused, Unready
 from grace_common.testing.ledger import MemoryLog
 from grace_common.transparency.checkpoint import open_checkpoint
@@ -83,16 +84,31 @@ async def test_every_published_entry_can_be_proven_from_the_files_in_a_folder(tm
     assert not (tmp_path / "log/tile/0/000.p").exists()
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 async def test_an_export_is_the_publication_to_the_byte(tmp_path: Path) -> None:
     live, ledger = FolderPublication(tmp_path / "live"), await ledger_of(5_000)
     await bring_up(ledger, live)
 
     await bring_up(ledger, FolderPublication(tmp_path / "export"))
 
-    def content(folder: Path) -> dict[str, bytes]:
-        return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
     assert content(tmp_path / "export") == content(tmp_path / "live")
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 65_535, 65_536, 65_537])
+async def test_what_the_command_line_exports_is_the_publication_to_the_byte(size: int, tmp_path: Path) -> None:
+    files = MemoryFiles()
+    await bring_up(await ledger_of(size), files)
+    key = read_log_key(None, files, "the log")
+
+    def nothing(entries: int) -> None:
+        pass
+
+    export(files, key, tmp_path, nothing, nothing)
+
+    assert content(tmp_path) == files.files
 
 
 async def test_nothing_is_written_twice() -> None:
