@@ -10,6 +10,7 @@ from grace_gateway.api.express import Lane
 from grace_gateway.domain.requests import TaskRequest
 from starlette.types import Message
 
+GOOD = b'{"requirements": "x"}'
 SHORT, LONG = "application/json", "application/json; charset=utf-8"  # a content type with parameters goes the long way
 
 
@@ -21,6 +22,54 @@ async def test_a_refusal_reads_the_same_on_both_ways(gateway: Any, ada: httpx.As
     assert answers[0].json() == answers[1].json()
     first, second = gateway.journal.events(RequestRefused)
     assert first.model_dump(exclude={"refusal_id"}) == second.model_dump(exclude={"refusal_id"})
+
+
+BAD: dict[str, tuple[bytes, dict[str, str]]] = {
+    "no credential": (GOOD, {"Authorization": ""}),
+    "another scheme": (GOOD, {"Authorization": "Basic Z3JjX2FkYTo="}),
+    "an unknown key": (GOOD, {"Authorization": "Bearer grc_nobody"}),
+    "another role": (GOOD, {"Authorization": "Bearer grc_grace"}),
+    "a body that is too large": (b'{"requirements": "%s"}' % (b"x" * 70_000), {}),
+    "a fact that is too large": (b'{"requirements": "x", "tests": "%s"}' % (b"\\u0001" * 9_000), {}),
+    "deep nesting": (
+        b'{"requirements": "x", "examples": [{"args": %s1%s, "expected": 1}]}' % (b"[" * 200, b"]" * 200),
+        {},
+    ),
+    "a huge number": (b'{"requirements": "x", "examples": [{"args": [1%s], "expected": 1}]}' % (b"0" * 5_000), {}),
+    "a repeated member": (b'{"requirements": "x", "requirements": "y", "colour": 1}', {}),
+    "a mark of the order of bytes": (b"\xef\xbb\xbf" + GOOD, {}),
+    "UTF-16": (GOOD.decode().encode("utf-16"), {}),
+    "half a character": (b'{"requirements": "\\ud800"}', {}),
+    "a key that is empty": (GOOD, {"Idempotency-Key": ""}),
+    "a key that is too long": (GOOD, {"Idempotency-Key": "k" * 300}),
+    "a body in another coding": (GOOD, {"Content-Encoding": "gzip"}),
+    "nothing that is known": (b'{"requirements": "x", "mode": "magic", "language": "cobol"}', {}),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+async def test_every_check_of_the_long_way_is_made_on_the_short_one(gateway: Any, what: str) -> None:
+    content, headers = BAD[what]
+    answers = []
+    async with gateway.client("grc_ada") as http:
+        for way in (SHORT, LONG):
+            sent = {"Authorization": "Bearer grc_ada", "Content-Type": way} | headers
+            answers.append(await http.post("/api/tasks?wait=1", content=content, headers=sent))
+    short, long = answers
+
+    def told(answer: httpx.Response) -> tuple[Any, dict[str, str]]:
+        own = ("grace-operation-id", "location", "date")
+        body = {name: value for name, value in answer.json().items() if name not in ("id", "submitted_at")}
+        return body, {name: value for name, value in answer.headers.items() if name not in own}
+
+    assert short.status_code == long.status_code
+    if short.status_code == 202:  # what both take is taken alike
+        assert len(gateway.journal.events(TaskSubmitted)) == 2
+    else:
+        assert told(short) == told(long)
+        assert gateway.journal.events(TaskSubmitted) == []
+        first, second = gateway.journal.events(RequestRefused)
+        assert first.model_dump(exclude={"refusal_id"}) == second.model_dump(exclude={"refusal_id"})
 
 
 @pytest.mark.parametrize("way", [SHORT, LONG])
