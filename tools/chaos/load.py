@@ -18,7 +18,7 @@ from tools.chaos.patience import until
 from tools.chaos.stack import Stack
 from tools.chaos.tally import Tally
 
-_MOST_AHEAD: Final = 20_000  # facts that are acknowledged and not published yet
+_MOST_AHEAD: Final = 5_000  # facts that are acknowledged and not published yet
 _HEALS: Final = (429, 502, 503)
 _BALLOTS: Final[dict[str, Any]] = {
     "question": "Which index type?",

@@ -12,6 +12,8 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
@@ -157,6 +159,32 @@ def test_a_killed_child_is_started_again(stack: Stack, name: str) -> None:
     assert after.pid != before.pid
     assert after.last_exit == -signal.SIGKILL
     assert after.port == before.port
+
+
+def test_a_broker_that_lost_its_data_gets_topics_users_and_rules_again(stack: Stack) -> None:
+    before, records = stack.child("kafka"), stack.home.root / "kafka" / "records"
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    records.rename(stack.folder / "lost")
+    gateway = read_env_file(stack.home.credentials / "gateway.env")
+    client = {
+        "bootstrap.servers": gateway["GRACE_KAFKA_BOOTSTRAP"],
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": "gateway",
+        "sasl.password": gateway["GRACE_KAFKA_PASSWORD"],
+        "log_level": 0,
+    }
+
+    def visible() -> set[str]:
+        try:
+            return set(AdminClient(client).list_topics(timeout=2).topics)
+        except KafkaException:
+            return set()
+
+    # What the gateway may read or write, and nothing else, is what it sees.
+    stack.until(lambda: {"grace.task.v1", "grace.ledger.v1"} <= visible())
+    assert "grace.signature.v1" not in visible()
 
 
 def test_a_service_that_says_it_is_not_ready_is_shown_with_its_reason(stack: Stack) -> None:
