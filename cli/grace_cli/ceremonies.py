@@ -149,7 +149,7 @@ def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson
 
 
 def rotate(
-    level: Annotated[str, typer.Argument(help="epoch, notary, attestation or kek.")],
+    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, kek or root.")],
     share: Shares = None,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
@@ -163,6 +163,11 @@ def rotate(
         print(f"Epoch {answer['number']} begins at {answer['not_before']}.")
     elif level == "kek":
         print(f"The key-encryption key is {answer['kek']} now; {answer['epochs']} seeds and all keys are sealed anew.")
+    elif level == "root":
+        print(
+            f"The root is {answer['root']} now; both roots signed version {answer['directory']} of the key directory."
+        )
+        print("The signer keeps it until you hand out its shares (grace keys split); then make a backup.")
     else:
         print(f"The {level} key is {answer['key_id']} now, in version {answer['directory']} of the key directory.")
 

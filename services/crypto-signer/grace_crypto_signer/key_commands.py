@@ -144,12 +144,14 @@ async def rotate(settings: Settings, request: KeyRequest) -> Answer:
             finally:
                 await database.close()
             return {"level": "epoch", "number": made.number, "not_before": made.not_before.isoformat()}
-        case "notary" | "attestation" as purpose:
+        case "notary" | "attestation" | "witness" as purpose:
             return await _rotate_own(settings, request, purpose)
+        case "root":
+            return await _rotate_root(settings, request)
         case "kek":
             return await _rotate_kek(settings, request)
         case other:
-            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, kek")
+            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, witness, kek, root")
 
 
 async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> Answer:
@@ -161,9 +163,36 @@ async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> 
     return {"level": purpose, "key_id": made.key_id, "directory": directory.version if directory else None}
 
 
+async def _rotate_root(settings: Settings, request: KeyRequest) -> Answer:
+    """Make another root, which the one before certifies in the key directory; begun again it goes on.
+
+    The new one is kept by the signer, as after the first start, until its shares are handed out.
+    """
+    folder, kek, now = settings.state_dir, _kek(settings, request), SystemClock().now().replace(microsecond=0)
+    new = root_files.waiting(folder, kek)
+    if new is None or not directory_files.succeeded(folder, new):  # else the old root is not needed any more
+        old = request.open_root(root_files.read_public(folder), root_files.load(folder, kek))
+        new = root_files.prepare(folder, kek)
+        vault = key_files.open_vault(folder, kek, settings.trust_domain)
+        log, life = directory_files.log_key(settings.publication_dir), timedelta(days=settings.directory_days)
+        directory_files.succeed(folder, vault, old, new, log, now, life)
+    public = root_files.public_of(new, now)
+    key_files.seal_kek_to(folder, kek, public)
+    root_files.succeed(folder, public)
+    newest = directory_files.newest(folder)
+    return {
+        "level": "root",
+        "root": public.id,
+        "root_key": encode_base64(public.public_key),
+        "directory": newest.version if newest else None,
+    }
+
+
 async def _rotate_kek(settings: Settings, request: KeyRequest) -> Answer:
     """Change the key-encryption key: first the key, then every seed, then every file; begun again it goes on."""
     kek = _kek(settings, request)
+    if root_files.next_file(settings.state_dir).exists():
+        raise Refused("the root is being replaced: finish that first with `grace keys rotate root`")
     if not kek.older:
         chosen = request.new_passphrase or request.passphrase
         new = chosen.get_secret_value().encode() if chosen else key_files.read_passphrase(settings.passphrase_file)

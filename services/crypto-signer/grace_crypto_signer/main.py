@@ -11,7 +11,7 @@ from grace_common.runtime.identity import Workload, key_id
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
-from grace_common.transparency.note import SignatureType, VerifierKey
+from grace_common.transparency.note import VerifierKey
 
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
@@ -63,8 +63,8 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         PostgresWitnessMemory(database),
         PublishedLog(settings.publication_dir),
         KafkaProducer(rare_producer),
-        VerifierKey(f"{settings.trust_domain}/witness", vault.witness.public_key, SignatureType.COSIGNATURE),
-        vault.witness.sign,
+        f"{settings.trust_domain}/witness",
+        FileKeys(settings, kek).witness,
         clock,
         log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,

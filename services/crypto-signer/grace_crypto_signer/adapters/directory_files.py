@@ -15,7 +15,9 @@ from grace_common.transparency.directory import (
     open_directory,
     sign_directory,
 )
+from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.statement import key_id
 
 from grace_crypto_signer.adapters import key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
@@ -40,9 +42,16 @@ def newest(folder: Path) -> KeyDirectory | None:
     versions = signed_versions(folder)
     if not versions:
         return None
-    found = follow(versions[0], root_files.read_public(folder).public_key, versions[1:])
+    # From the root of the first, through every change of it that both roots signed, to the one there is now.
+    found = follow(versions[0], KeyDirectory.parse(DsseEnvelope.parse(versions[0]).payload).root, versions[1:])
     if found.version != len(versions):
         raise Refused(f"{folder} has {len(versions)} versions of the key directory, and the newest is {found.version}")
+    root = root_files.read_public(folder)
+    if found.root != root.public_key:
+        raise Refused(
+            f"version {found.version} of the key directory is the root's {key_id(found.root)}, and this one is "
+            f"{root.id}: where the root is being replaced, `grace keys rotate root` goes on with it"
+        )
     return found
 
 
@@ -75,15 +84,51 @@ def pending(folder: Path, vault: Vault, log: VerifierKey | None, now: datetime, 
     )
 
 
-def sign(folder: Path, directory: KeyDirectory, root: Root) -> None:
-    """Sign a version and keep it; raises Refused when it does not follow the one before."""
+def sign(folder: Path, directory: KeyDirectory, *roots: Root) -> None:
+    """Sign a version and keep it; raises Refused when it does not follow the one before.
+
+    roots  the root; where it is replaced, the one before and the new one
+    """
     public = root_files.read_public(folder)
-    data = sign_directory(directory, [(root.signing.key_id, root.signing.sign)])
+    data = sign_directory(directory, [(root.signing.key_id, root.signing.sign) for root in roots])
     open_directory(data, public.public_key)
     before = signed_versions(folder)
     if before:
         follow(before[-1], public.public_key, [data])
     write_private(folder / f"directory-{directory.version:04}.json", data)
+
+
+def succeed(
+    folder: Path, vault: Vault, old: Root, new: Root, log: VerifierKey | None, now: datetime, life: timedelta
+) -> None:
+    """Sign the version that names a new root with both roots; the root's own files are the caller's.
+
+    raises  Refused when there is no version before: then nobody knows the old root, and none needs to be followed
+    """
+    versions, known = signed_versions(folder), newest(folder)
+    if known is None:
+        raise Refused(
+            "there is no key directory yet, so nobody could learn of another root: `grace keys directory` first"
+        )
+    keys = _listed(folder, vault, log, known.keys, now)
+    directory = KeyDirectory(
+        version=known.version + 1,
+        trust_domain=known.trust_domain,
+        issued=now.isoformat(),
+        expires=(now + life).isoformat(),
+        root=new.signing.public_key,
+        previous=digest_of(versions[-1]),
+        keys=keys,
+    )
+    sign(folder, directory, old, new)
+
+
+def succeeded(folder: Path, root: Root) -> bool:
+    """Tell whether the newest version names this root already."""
+    versions = signed_versions(folder)
+    return (
+        bool(versions) and KeyDirectory.parse(DsseEnvelope.parse(versions[-1]).payload).root == root.signing.public_key
+    )
 
 
 def renew(

@@ -194,6 +194,14 @@ def write_kek(folder: Path, kek: KeyEncryptionKey, passphrase: bytes) -> None:
     write_private(_files(folder)["kek"], pretty(stored))
 
 
+def seal_kek_to(folder: Path, kek: KeyEncryptionKey, public: PublicRoot) -> None:
+    """Seal the key-encryption key to another root; what its passphrase opens stays as it is."""
+    file = _files(folder)["kek"]
+    stored = parse_sealed(read_file(file), str(file), VERSION)
+    sealed = public.seal(kek.exported(), _kek_name(kek.id))
+    write_private(file, pretty({**stored, "root": public.id, "sealed_to_root": text(sealed)}))
+
+
 def begin_kek(folder: Path, kek: KeyEncryptionKey, passphrase: bytes) -> KeyEncryptionKey:
     """Make the next key-encryption key; return it with the one before among its `older`, which it seals till the end.
 

@@ -9,6 +9,7 @@ from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
 from grace_crypto_signer.settings import Settings
 
@@ -27,6 +28,10 @@ class FileKeys:
 
     def own(self) -> OwnKeys:
         return self._opened().own
+
+    def witness(self) -> SigningKey:
+        """Return the key that cosigns checkpoints now."""
+        return self._opened().witness
 
     def renew(self, now: datetime) -> None:
         folder, policy = self._settings.state_dir, self._settings.policy

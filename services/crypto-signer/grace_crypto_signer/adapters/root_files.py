@@ -74,17 +74,51 @@ def sealed_file(folder: Path) -> Path:
     return folder / "root.sealed.json"
 
 
+def next_file(folder: Path) -> Path:
+    """Return where the next root waits until the one before has signed the change."""
+    return folder / "root.next.sealed.json"
+
+
 def make(folder: Path, kek: KeyEncryptionKey, now: datetime) -> PublicRoot:
     """Make a root, and keep it under the key-encryption key until its shares are handed out."""
     root = Root(secrets.token_bytes(ROOT_BYTES))
-    public = PublicRoot(root.signing.public_key, root.opening.public_key().public_bytes_raw(), now, {})
+    public = public_of(root, now)
     keep(folder, kek, root)
     write_public(folder, public)  # last: it is what tells that there is a root
     return public
 
 
+def prepare(folder: Path, kek: KeyEncryptionKey) -> Root:
+    """Return the next root, which waits under the key-encryption key; made when none waits."""
+    root = waiting(folder, kek)
+    if root is None:
+        root = Root(secrets.token_bytes(ROOT_BYTES))
+        _keep(next_file(folder), kek, root)
+    return root
+
+
+def waiting(folder: Path, kek: Kek) -> Root | None:
+    """Return the next root while one waits; raises Refused."""
+    return _load(next_file(folder), kek)
+
+
+def public_of(root: Root, now: datetime) -> PublicRoot:
+    """Return what everybody may know of a root that nobody holds a share of yet."""
+    return PublicRoot(root.signing.public_key, root.opening.public_key().public_bytes_raw(), now, {})
+
+
+def succeed(folder: Path, public: PublicRoot) -> None:
+    """Put the root that was prepared in place of the one there is; `public` is its public half."""
+    write_public(folder, public)
+    next_file(folder).replace(sealed_file(folder))
+
+
 def keep(folder: Path, kek: KeyEncryptionKey, root: Root) -> None:
     """Write the root under the key-encryption key."""
+    _keep(sealed_file(folder), kek, root)
+
+
+def _keep(file: Path, kek: KeyEncryptionKey, root: Root) -> None:
     nonce, sealed = kek.seal(root.secret, _name(root.signing.key_id))
     stored = {
         "version": VERSION,
@@ -93,12 +127,15 @@ def keep(folder: Path, kek: KeyEncryptionKey, root: Root) -> None:
         "nonce": text(nonce),
         "sealed": text(sealed),
     }
-    write_private(sealed_file(folder), pretty(stored))
+    write_private(file, pretty(stored))
 
 
 def load(folder: Path, kek: Kek) -> Root | None:
     """Return the root while it is kept in the folder, None once it exists as shares alone; raises Refused."""
-    file = sealed_file(folder)
+    return _load(sealed_file(folder), kek)
+
+
+def _load(file: Path, kek: Kek) -> Root | None:
     if not file.exists():
         return None
     stored = parse_sealed(file.read_bytes(), str(file), VERSION)

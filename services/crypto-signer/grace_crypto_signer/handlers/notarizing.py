@@ -41,6 +41,7 @@ class Notarizing:
         self._notary: Notary | None = None
         self._directories = 0  # versions published so far
         self._counted = 0  # operation keys told to the store so far
+        self._signing = asyncio.Lock()  # what an older key signed is in the log before the directory that ends it
 
     async def start_at(self, topic: str, partition: int) -> int | None:
         """Begin where the group left off."""
@@ -49,18 +50,19 @@ class Notarizing:
     async def handle(self, records: Sequence[SealedRecord]) -> None:
         """Return when the entries of all records are acknowledged by the broker."""
         notary = await self._ready()
-        values: list[bytes] = []
-        for number, record in enumerate(records, 1):
-            try:
-                values += notary.notarize(record.topic, record.key, record.value, record.signer.principal)
-            except Refused as error:
-                # Whoever consumes the topic refuses it too and leaves its trace; here it only must not be signed.
-                _log.warning("not_notarized", topic=record.topic, offset=record.offset, why=str(error))
-            if number % _AT_A_STRETCH == 0:
-                await asyncio.sleep(0)
-        if values:
-            failpoint.reached("notary", "signed")
-            await self._producer.sign(values)
+        async with self._signing:
+            values: list[bytes] = []
+            for number, record in enumerate(records, 1):
+                try:
+                    values += notary.notarize(record.topic, record.key, record.value, record.signer.principal)
+                except Refused as error:
+                    # Whoever consumes the topic refuses it too and leaves its trace; here it only must not be signed.
+                    _log.warning("not_notarized", topic=record.topic, offset=record.offset, why=str(error))
+                if number % _AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)
+            if values:
+                failpoint.reached("notary", "signed")
+                await self._producer.sign(values)
 
     async def follow_keys(self) -> None:
         """Every now and then, replace what is due and take in what was replaced; runs until cancelled."""
@@ -96,26 +98,28 @@ class Notarizing:
         if keyring.newest != notary.keyring.newest:
             notary.keyring = keyring
             _log.info("epoch_added", number=keyring.newest.number, not_before=keyring.newest.not_before.isoformat())
+        directories = self._keys.directories()  # read before the keys: whatever key it ends was replaced by then
         own = self._keys.own()
-        if own != notary.own:
-            # Published before it signs anything; what another key announced stays announced.
-            await self._producer.sign(Notary(keyring, own).key_entries())
-            notary.own = own
-            _log.info("own_keys_changed", notary=own.notary.key_id, attestation=own.attestation.key_id)
-        await self._publish_directories(notary)
+        async with self._signing:
+            if own != notary.own:
+                # Published before it signs anything; what another key announced stays announced.
+                await self._producer.sign(Notary(keyring, own).key_entries())
+                notary.own = own
+                _log.info("own_keys_changed", notary=own.notary.key_id, attestation=own.attestation.key_id)
+            await self._publish_directories(notary, directories)
 
     async def _ready(self) -> Notary:
         """Return the notary; the first time, the signer's own keys are published before anything they sign."""
         if self._notary is None:
+            directories = self._keys.directories()
             notary = Notary(await self._epochs.load(), self._keys.own())
             await self._producer.sign(notary.key_entries())
-            await self._publish_directories(notary)
+            await self._publish_directories(notary, directories)
             self._notary = notary
         return self._notary
 
-    async def _publish_directories(self, notary: Notary) -> None:
+    async def _publish_directories(self, notary: Notary, directories: Sequence[bytes]) -> None:
         """State the versions of the key directory that are new; one that cannot be read holds up no fact."""
-        directories = self._keys.directories()
         try:
             entries = [entry for one in directories[self._directories :] for entry in notary.directory_entries(one)]
         except Refused as error:

@@ -5,7 +5,7 @@ signed root; the log's key is the configured one, else the one that signed the f
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -19,13 +19,13 @@ from grace_common.runtime.clock import Clock
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.seal import SealedRecord
 from grace_common.transparency.checkpoint import Checkpoint
-from grace_common.transparency.ed25519 import Sign
 from grace_common.transparency.merkle import ProofInvalid
-from grace_common.transparency.note import Note, VerifierKey
+from grace_common.transparency.note import Note, SignatureType, VerifierKey
 from grace_common.transparency.tile import TileReader, TreeReader
 from grace_common.transparency.witness import Seen, check_growth, open_signed, submission_from_tiles
 from prometheus_client import Counter, Gauge
 
+from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.ports import Producer, Witnessed, WitnessMemory
 
 COSIGNED_SIZE: Final = Gauge("grace_witness_cosigned_size", "Entries below the newest checkpoint that was cosigned")
@@ -42,8 +42,8 @@ class Witnessing:
         memory: WitnessMemory,
         log: TileReader,
         producer: Producer,
-        key: VerifierKey,
-        sign: Sign,
+        name: str,
+        key: Callable[[], SigningKey],
         clock: Clock,
         *,
         log_key: VerifierKey | None,
@@ -52,8 +52,8 @@ class Witnessing:
         self._memory = memory
         self._log = log
         self._producer = producer
+        self._name = name
         self._key = key
-        self._sign = sign
         self._clock = clock
         self._log_key = log_key
         self._every_s = every_s
@@ -134,15 +134,17 @@ class Witnessing:
         submission = await asyncio.to_thread(submission_from_tiles, self._log, note, known.tree.size)
         check_growth(submission, tree, known.tree)
         now = self._clock.now()
-        _, cosigned = tree.cosigned(self._key, self._sign, int(now.timestamp()))
+        own = self._key()  # as it is now: a command replaces it while this runs
+        witness = VerifierKey(self._name, own.public_key, SignatureType.COSIGNATURE)
+        _, cosigned = tree.cosigned(witness, own.sign, int(now.timestamp()))
         await self._memory.keep(known, tree, cosigned)  # before anybody sees it
         event = CheckpointCosigned(
             tree_size=tree.checkpoint.size,
             root_sha256=tree.checkpoint.root.hex(),
             checkpoint=cosigned.encode().decode(),
-            witness=str(self._key),
+            witness=str(witness),
         )
-        operation = uuid5(NAMESPACE_URL, f"grace-witness:{self._key}")
+        operation = uuid5(NAMESPACE_URL, f"grace-witness:{witness}")
         await self._producer.cosign(
             Envelope(
                 id=uuid5(operation, event.checkpoint),

@@ -74,6 +74,28 @@ class MemoryTopics:
 
 
 @dataclass
+class HeldTopics(MemoryTopics):
+    """Lets one call wait, once told to, until it is let go."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+    held: bool = False
+
+    def hold(self) -> None:
+        self.held = True
+
+    def let_go(self) -> None:
+        self.go.set()
+
+    async def sign(self, values: Sequence[bytes]) -> None:
+        held, self.held = self.held, False
+        if held:
+            self.reached.set()
+            await self.go.wait()
+        await super().sign(values)
+
+
+@dataclass
 class MemoryEpochs:
     keyring: Keyring = KEYRING
     outages: int = 0
@@ -291,6 +313,28 @@ async def test_each_version_of_the_key_directory_becomes_one_entry() -> None:
     assert statement is not None
     assert (statement.digest, statement.subject) == (digest_of(signed), "1")
     assert verified(topics.signed) == 3
+
+
+async def test_what_a_key_signed_stands_before_the_directory_that_ends_it() -> None:
+    topics, keys = HeldTopics(), MemoryKeys()
+    handler = notarizing(topics, keys=keys)
+    await handler.handle([record(Stated(TaskSubmitted.example()))])
+    topics.hold()
+    batch = asyncio.create_task(handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4()))]))
+    await topics.reached.wait()
+
+    root = Root(bytes(range(32)))
+    directory = KeyDirectory(
+        1, "grace.local", TIME.isoformat(), (TIME + timedelta(days=9)).isoformat(), root.signing.public_key, None, ()
+    )
+    keys.signed.append(sign_directory(directory, [(root.signing.key_id, root.signing.sign)]))
+    refreshing = asyncio.create_task(handler.refresh())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    topics.let_go()
+    await asyncio.gather(batch, refreshing)
+
+    assert types(topics.signed)[-2:] == [OperationKeyGenerated, KeyDirectoryPublished]
 
 
 async def test_a_directory_that_cannot_be_read_holds_up_no_fact() -> None:

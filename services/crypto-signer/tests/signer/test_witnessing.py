@@ -22,6 +22,7 @@ from grace_common.transparency.note import Note, SignatureType, VerifierKey
 from grace_common.transparency.witness import Seen, SignedTree
 from grace_crypto_signer.adapters.published_log import PublishedLog
 from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
+from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.handlers.witnessing import INCONSISTENT, Witnessing
 from grace_crypto_signer.ports import Witnessed
 
@@ -102,6 +103,7 @@ class Scene:
     memory: MemoryWitness = field(default_factory=MemoryWitness)
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     trusted: VerifierKey | None = None
+    signer: SeededKey = SIGNER
     witness: Witnessing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +112,14 @@ class Scene:
     def start(self) -> None:
         """Begin anew, as after a crash."""
         self.witness = Witnessing(
-            self.memory, self.log, self.topic, KEY, SIGNER.sign, FixedClock(), log_key=self.trusted, every_s=0.001
+            self.memory,
+            self.log,
+            self.topic,
+            KEY.name,
+            lambda: SigningKey(self.signer.key_id, self.signer.public_key, self.signer.sign),
+            FixedClock(),
+            log_key=self.trusted,
+            every_s=0.001,
         )
 
     async def announce(self, *logs: MemoryLog) -> None:
@@ -302,3 +311,18 @@ async def test_the_database_remembers_the_newest_tree_and_lets_one_of_two_go_on(
     with pytest.raises(Unready, match="went on"):
         await second.keep(nothing, *tree(15))
     assert await second.newest("grace.local/log") == Witnessed(scene.log.key, tree(20)[0].seen)
+
+
+async def test_a_key_that_is_replaced_cosigns_what_continues_the_tree_that_the_one_before_cosigned() -> None:
+    scene = Scene()
+    await scene.announce()
+
+    scene.signer = SeededKey("the next witness")
+    grown(scene.log, 400)
+    await scene.announce()
+
+    assert scene.sizes == [300, 400]
+    first, second = scene.topic.cosigned
+    next_key = scene.signer.named(KEY.name, SignatureType.COSIGNATURE)
+    assert (first.witness, second.witness) == (str(KEY), str(next_key))
+    assert open_checkpoint(second.checkpoint.encode(), scene.log.key, [next_key], quorum=1).checkpoint.size == 400
