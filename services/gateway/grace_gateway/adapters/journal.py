@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from grace_common.contract.envelope import Envelope, encode
+from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.task import ApprovalGiven
 from grace_common.runtime.database import Database, after_commit
 from grace_common.runtime.group_commit import GroupCommit
-from grace_common.runtime.outbox import Outbox
+from grace_common.runtime.outbox import COLUMNS, INSERT_FACTS, UNNESTED, Outbox, fact_columns
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,16 +26,11 @@ _STATE: Final = text(
     f"""
     WITH new AS ({INSERT_SUBMISSIONS}),
     fact AS (
-        SELECT * FROM unnest(CAST(:owners AS uuid[]), CAST(:event_ids AS uuid[]), CAST(:topics AS text[]),
-                             CAST(:keys AS bytea[]), CAST(:values AS bytea[]), CAST(:approvals AS boolean[]))
-                      WITH ORDINALITY AS one (owner, event_id, topic, key, value, approval, place)
+        SELECT * FROM unnest(CAST(:owners AS uuid[]), {UNNESTED}, CAST(:approvals AS boolean[]))
+                      WITH ORDINALITY AS one (owner, {COLUMNS}, approval, place)
         WHERE owner IS NULL OR owner IN (SELECT id FROM new)
     ),
-    stated AS (
-        INSERT INTO outbox (event_id, topic, key, value)
-        SELECT event_id, topic, key, value FROM fact ORDER BY place
-        ON CONFLICT (event_id) DO NOTHING
-    ),
+    stated AS ({INSERT_FACTS}),
     kept AS (
         INSERT INTO approval_record (event_id, value) SELECT event_id, value FROM fact WHERE approval
         ON CONFLICT DO NOTHING
@@ -44,8 +39,6 @@ _STATE: Final = text(
     """
 )
 _EXISTING: Final = text(f"SELECT {SUBMISSION_COLUMNS} FROM submission WHERE id = ANY(:ids)")
-_BACKLOG: Final = text("SELECT count(*) FROM (SELECT FROM outbox WHERE sent_at IS NULL LIMIT :most) AS waiting")
-_MOST_COUNTED: Final = 1_000_000
 
 
 class PostgresJournal:
@@ -66,8 +59,7 @@ class PostgresJournal:
             after_commit(self._outbox.wake.set)
 
     async def backlog(self) -> int:
-        async with self._database.reading() as connection:
-            return int(await connection.scalar(_BACKLOG, {"most": _MOST_COUNTED}) or 0)
+        return await self._outbox.backlog()
 
     async def _commit_group(self, connection: AsyncConnection, entries: Sequence[Entry]) -> list[Submission | None]:
         results = await self._commit(connection, entries)
@@ -128,9 +120,6 @@ class PostgresJournal:
 def _fact_columns(stated: Sequence[tuple[UUID | None, Envelope]]) -> dict[str, Any]:
     return {
         "owners": [owner for owner, _ in stated],
-        "event_ids": [envelope.id for _, envelope in stated],
-        "topics": [envelope.event.TOPIC.name for _, envelope in stated],
-        "keys": [envelope.key for _, envelope in stated],
-        "values": [encode(envelope) for _, envelope in stated],
+        **fact_columns([envelope for _, envelope in stated]),
         "approvals": [isinstance(envelope.event, ApprovalGiven) for _, envelope in stated],
     }
