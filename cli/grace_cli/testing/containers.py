@@ -2,7 +2,7 @@
 
 The images are settings: GRACE_TEST_KAFKA_IMAGE must have Kafka's scripts in /opt/kafka/bin, as the public one has;
 GRACE_TEST_POSTGRES_IMAGE must understand POSTGRES_PASSWORD and POSTGRES_INITDB_ARGS, as the public one does. Where no
-registry can be reached, deploy/test_images.py builds both.
+registry can be reached, deploy/build_test_images.py builds both.
 """
 
 import os

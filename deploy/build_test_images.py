@@ -1,6 +1,6 @@
 """Build stand-ins for the images of the tests' Kafka and PostgreSQL where no registry can be reached.
 
-    .venv/bin/python deploy/test_images.py
+    .venv/bin/python deploy/build_test_images.py
 
 They hold the artifacts that `grace up` runs, with just enough of this machine around them (a shell, the shared
 libraries), and keep the public images' promises that `grace_cli/testing/containers.py` relies on. Needs Linux with
