@@ -11,7 +11,7 @@ from grace_common.contract.errors import GraceError, Refused
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.identity import Workload
+from grace_common.runtime.identity import LivingSealer, Workload
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
@@ -44,7 +44,7 @@ def build(settings: Settings | None = None) -> Service:
     # Two connections that read: start-up must not wait for a long publication.
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
-    producer = SealedProducer(settings, workload.sealer())
+    producer = SealedProducer(settings, LivingSealer(settings.identity_dir))
     recent = RecentEntries(publishing_reader)
     sealing = Sealing(writer, reader, log, recent)
     publication = FolderPublication(settings.publication_dir)

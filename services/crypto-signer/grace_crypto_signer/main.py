@@ -7,7 +7,7 @@ from grace_common.contract.topics import LEDGER, TOPICS
 from grace_common.runtime import telemetry
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.identity import Workload, key_id
+from grace_common.runtime.identity import LivingSealer
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
@@ -43,12 +43,12 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     reopen = None if settings.sealed else partial(key_files.open_kek, settings.state_dir, settings.passphrase_file)
     kek = LiveKek(opened, reopen)
     vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
-    workload = Workload.load(settings.identity_dir)
+    sealer = LivingSealer(settings.identity_dir)
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     certificates = PostgresCertificates(database)
     # Two producers: the notary's batches need not wait for what is rare, nor fail with it.
-    notary_producer, rare_producer = (SealedProducer(settings, workload.sealer()) for _ in range(2))
+    notary_producer, rare_producer = (SealedProducer(settings, sealer) for _ in range(2))
     notarizing = Notarizing(
         PostgresEpochs(database, kek),
         FileKeys(settings, kek),
@@ -73,7 +73,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     return Service(
         settings,
         database,
-        ports=Ports(vault.authority, certificates, clock, key_id(workload.key.public_key())),
+        ports=Ports(vault.authority, certificates, clock, lambda: sealer.key_id),
         routers=[router],
         streams=[
             RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),

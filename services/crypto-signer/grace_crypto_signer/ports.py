@@ -1,6 +1,6 @@
 """What the crypto-signer needs of the outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -150,9 +150,9 @@ class WitnessMemory(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """For the event handlers. `own_key_id` is that of this service's workload key."""
+    """For the event handlers. `own_key_id` returns that of this service's workload key now."""
 
     authority: Authority
     certificates: Certificates
     clock: Clock
-    own_key_id: str
+    own_key_id: Callable[[], str]

@@ -4,13 +4,14 @@ The workload's key, certificate and the CA's certificate are files written at de
 arrive on the compacted topic `grace.identity.v1`, which every service follows from its beginning.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
 
+import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -20,11 +21,22 @@ from grace_common.contract import envelope, topics
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.topics import Topic
-from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, BadSeal, SealCheck, Sealer, Signer, Unsealed
+from grace_common.runtime.seal import (
+    KEY_ID_HEADER,
+    SEAL_HEADER,
+    BadSeal,
+    Headers,
+    Outgoing,
+    SealCheck,
+    Sealer,
+    Signer,
+    Unsealed,
+)
 
 # All that bytes which are no certificate of ours make the library raise: found by changing bytes of a good one.
 _MALFORMED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
+_log = structlog.get_logger(__name__)
 _WHOLE_BYTES: Final = b"\x03\x41\x00"  # BIT STRING of 65 bytes, no bit of them unused (X.690, section 8.6)
 
 
@@ -88,6 +100,49 @@ class Workload:
 
     def sealer(self) -> Sealer:
         return Sealer(self.key, key_id(self.key.public_key()))
+
+
+class LivingSealer(Sealer):
+    """Seals with the key that the workload's files hold now: `issue` replaces them while the process runs.
+
+    Looked at before each batch, which costs one `stat`: the certificate is written last, so once it has changed all
+    three are there. What does not belong together, or to this CA and service, leaves the key as it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = self._stamp()
+        workload = Workload.load(folder)
+        self._authority, self._subject = workload.authority, workload.certificate.subject
+        super().__init__(workload.key, key_id(workload.key.public_key()))
+
+    def seal_batch(self, records: Sequence[Outgoing]) -> list[Headers]:
+        stamp = self._stamp()
+        if stamp is not None and stamp != self._seen:
+            self._seen = stamp
+            self._take_up()
+        return super().seal_batch(records)
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = (self._folder / "cert.pem").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _take_up(self) -> None:
+        try:
+            new = Workload.load(self._folder)
+        except (Refused, OSError) as error:
+            _log.warning("certificate_not_taken_up", why=str(error))
+            return
+        same = (new.authority, new.certificate.subject) == (self._authority, self._subject)
+        if not same or new.certificate.public_key() != new.key.public_key():
+            why = f"the files in {self._folder} are another CA's or service's, or do not belong together"
+            _log.warning("certificate_not_taken_up", why=why)
+            return
+        self._key, self.key_id = new.key, key_id(new.key.public_key())
+        _log.info("certificate_taken_up", key_id=self.key_id, until=new.certificate.not_valid_after_utc.isoformat())
 
 
 @dataclass(frozen=True, slots=True)

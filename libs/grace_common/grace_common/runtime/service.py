@@ -27,7 +27,7 @@ from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
 from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.health import Application, ProbeServer, listening, probes, server
-from grace_common.runtime.identity import Directory, Workload, key_id
+from grace_common.runtime.identity import Directory, LivingSealer, Workload, key_id
 from grace_common.runtime.operation import Recorder
 from grace_common.runtime.outage import describe_outage, describe_refusal, is_outage
 from grace_common.runtime.outbox import Coverage, Outbox, Relay
@@ -104,7 +104,7 @@ class Service:
             own=key_id(workload.key.public_key()),
             emptied=self.identity_emptied,
         )
-        producer = SealedProducer(self.settings, workload.sealer())
+        producer = SealedProducer(self.settings, LivingSealer(self.settings.identity_dir))
         relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)
         listener = listening(self.settings.http_host, self.settings.http_port)
         self.address = listener.getsockname()[:2]

@@ -1,7 +1,7 @@
 """Whose seals count: what the directory learns from the identity topic, and what it lets pass."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from grace_common.contract.events.base import Event
 from grace_common.contract.topics import Topic
 from grace_common.runtime.identity import (
     Directory,
+    LivingSealer,
     RevokedKey,
     UnknownKey,
     Workload,
@@ -332,3 +333,40 @@ def test_a_key_that_no_ed25519_holder_made_is_refused(world: World) -> None:
 
     with pytest.raises(Refused, match="is not about key"):
         world.directory.learn(*world.state(stated), world.now)
+
+
+def test_a_renewed_certificate_is_taken_up_with_the_next_batch(world: World, tmp_path: Path) -> None:
+    first, second = world.knowing("service/gateway"), world.knowing("service/gateway")
+    write(first, tmp_path)
+    sealer = LivingSealer(tmp_path)
+    records = [Outgoing(topics.TASK.name, b"key", b"%d" % number) for number in range(3)]
+
+    def signers() -> set[str]:
+        return {
+            world.directory.verify(topics.TASK, one.key, one.value, dict(headers), world.now).key_id
+            for one, headers in zip(records, sealer.seal_batch(records), strict=True)
+        }
+
+    assert signers() == {key_id(first.key.public_key())}
+    write(second, tmp_path)
+    assert signers() == {key_id(second.key.public_key())}
+    for name in ("key.pem", "cert.pem"):
+        (tmp_path / name).unlink()
+    assert signers() == {key_id(second.key.public_key())}
+
+
+@pytest.mark.parametrize("spoil", ["another CA", "another key", "another service", "damaged"])
+def test_files_that_do_not_belong_together_leave_the_key_as_it_is(world: World, tmp_path: Path, spoil: str) -> None:
+    first, other = world.knowing("service/gateway"), Authority().issue("service/gateway")
+    write(first, tmp_path)
+    sealer = LivingSealer(tmp_path)
+    renewed = world.knowing("service/consensus" if spoil == "another service" else "service/gateway")
+    write(other if spoil == "another CA" else renewed, tmp_path)
+    if spoil == "another key":
+        write(replace(first, key=other.key), tmp_path)
+    if spoil == "damaged":
+        (tmp_path / "key.pem").write_text("no key")
+
+    sealer.seal_batch([Outgoing(topics.TASK.name, b"key", b"value")])
+
+    assert sealer.key_id == key_id(first.key.public_key())

@@ -50,7 +50,7 @@ async def revoke(event: KeyRevocationRequested, ports: Ports, work: Work) -> lis
     known = await ports.certificates.find(event.key_id)
     if known is None:
         raise Refused(f"no key {event.key_id} was ever certified")
-    if event.key_id == ports.own_key_id:
+    if event.key_id == ports.own_key_id():
         raise Refused("this key seals the revocation itself: issue the crypto-signer a new one first, then revoke it")
     if known.revoked_at is not None:
         return []

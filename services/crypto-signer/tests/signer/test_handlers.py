@@ -381,7 +381,7 @@ def verified(values: Sequence[bytes]) -> int:
 @pytest.fixture
 def ports() -> Ports:
     authority = Authority.create(private_key("ca"), "grace.local", serial=1, now=TIME)
-    return Ports(authority, MemoryCertificates(), FixedClock(TIME), "own key")
+    return Ports(authority, MemoryCertificates(), FixedClock(TIME), lambda: "own key")
 
 
 def work(event: ProducerEnrolled | KeyRevocationRequested, id_: UUID | None = None) -> Work:
