@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ from grace_cli.stack.status import ChildStatus, process_of
 from grace_cli.testing.containers import ContainerKafka, ContainerPostgres
 from grace_cli.testing.stack import use_containers
 
+from tests.e2e.outside import Watch, model, plant
 from tests.e2e.patience import until
 
 START_TIMEOUT_S: Final = 300.0
@@ -36,11 +39,13 @@ KAFKA, POSTGRES = "kafka", "postgres"
 class Stack:
     """A running Grace.
 
+    watch      the outside witnesses that Grace asks
     contained  Kafka and PostgreSQL by name where they run in containers; empty where the supervisor runs them
     """
 
     home: Home
     environ: dict[str, str] = field(repr=False)
+    watch: Watch
     contained: dict[str, ContainerKafka | ContainerPostgres] = field(default_factory=dict)
 
     @property
@@ -92,6 +97,19 @@ class Stack:
         except AssertionError as late:
             raise AssertionError(f"{late}: {waiting_for(running_status(self.home))}") from late
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a `grace` command on this stack."""
+        command = [sys.executable, "-m", "grace_cli.main", *words]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, check=False, timeout=300)
+
+    @property
+    def admin_url(self) -> str:
+        """The database administrator's connection URL."""
+        if POSTGRES in self.contained:
+            return self.environ["GRACE_DATABASE_URL"]
+        password = self.credentials("admin")["GRACE_DATABASE_PASSWORD"]
+        return f"postgresql://postgres:{password}@127.0.0.1:{self.child(POSTGRES).port}/grace"
+
     @contextmanager
     def lost(self, name: str) -> Iterator[None]:
         """Kill Kafka or PostgreSQL and keep it from coming back until the block ends."""
@@ -129,6 +147,8 @@ def running() -> Iterator[Stack]:
         os.chmod(folder, 0o755)  # PostgreSQL's account must pass through
         cache = find_home(os.environ, Path.cwd()).cache
         environ = dict(os.environ) | SETTINGS | {"GRACE_HOME": f"{folder}/home", "GRACE_CACHE": str(cache)}
+        watch = Watch.prepare(Path(folder) / "witnesses")
+        environ |= cleanup.enter_context(model()) | {"GRACE_WITNESS_POLICY": str(watch.policy)}
         contained: dict[str, ContainerKafka | ContainerPostgres] = {}
         if use_containers(os.environ.get("GRACE_TEST_STACK")):
             kafka, postgres = ContainerKafka(), ContainerPostgres()
@@ -142,5 +162,7 @@ def running() -> Iterator[Stack]:
         home = find_home(environ, Path.cwd())
         if not kept:
             cleanup.callback(down, home)
+        plant(home)
         up(home, environ, Silent(), timeout_s=START_TIMEOUT_S)
-        yield Stack(home, environ, contained)
+        cleanup.enter_context(watch.running((home.publication / "vkey").read_text().strip()))
+        yield Stack(home, environ, watch, contained)
