@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -27,16 +28,18 @@ TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands."""
+    """Where a record stands, and since when by the broker's clock (milliseconds since 1970)."""
 
     topic: str
     partition: int
     offset: int
+    at_ms: int = field(default=0, compare=False)
 
     @property
     def refusal_id(self) -> str:
         """The id of the record's refusal, should it be refused: the same whoever refuses it."""
-        return str(uuid5(NAMESPACE_URL, f"kafka:{self.topic}/{self.partition}/{self.offset}"))
+        at = datetime.fromtimestamp(self.at_ms / 1000, UTC).isoformat()
+        return str(uuid5(NAMESPACE_URL, f"kafka:{self.topic}/{self.partition}/{self.offset}@{at}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Bus:
             if error is not None:
                 errors.append(error)
             else:
-                places.append(Place(topic.name, message.partition() or 0, message.offset() or 0))
+                places.append(_place(message))
 
         producer = Producer(self.connection(principal) | {"acks": "all", "message.timeout.ms": 30_000})
         producer.produce(
@@ -179,9 +182,13 @@ class Observer:
         )
 
 
+def _place(message: Message) -> Place:
+    return Place(message.topic() or "", message.partition() or 0, message.offset() or 0, message.timestamp()[1])
+
+
 def _record(message: Message) -> Record:
     assert message.error() is None, str(message.error())
-    place = Place(message.topic() or "", message.partition() or 0, message.offset() or 0)
+    place = _place(message)
     headers = message.headers() or []
     assert isinstance(headers, list)
     sealed_with = [(name, value) for name, value in headers if isinstance(value, bytes)]

@@ -41,6 +41,7 @@ class Load:
 
     facts       ids of acknowledged facts, 16 bytes each
     operations  HTTP requests that were answered with 202
+    refusal     what the gateway said when it last refused a request for a reason that passes
     pause_s     between two transactions of facts, and between two requests
     """
 
@@ -49,6 +50,7 @@ class Load:
     pause_s: float = 0.1
     facts: set[bytes] = field(default_factory=set)
     operations: set[str] = field(default_factory=set)
+    refusal: str = ""
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -117,6 +119,7 @@ class Load:
                 answer = await http.post(f"{self.stack.url}{path}", json=body, headers=headers)
                 if answer.status_code not in _HEALS:
                     return answer
+                self.refusal = answer.text
             except (httpx.TransportError, httpx.UnsupportedProtocol):
                 pass  # the gateway is dead, or has no address yet
             await asyncio.sleep(0.2)

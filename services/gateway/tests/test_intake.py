@@ -128,3 +128,12 @@ async def test_a_producer_without_the_role_is_refused(gateway: Any) -> None:
     await take(gateway, record(event(), roles=("auditor",)))
 
     assert "does not have the role requester" in gateway.journal.events(RecordRefused)[0].reason
+
+
+async def test_records_at_one_place_of_a_broker_that_lost_its_data_are_refused_each_for_itself(gateway: Any) -> None:
+    signer = Signer("producer/build-farm", "k1", ("requester",))
+    for second in (1, 2):
+        at = datetime(2026, 11, 22, 0, 0, second, tzinfo=UTC)
+        await take(gateway, SealedRecord("grace.intake.v1", 0, 7, b"", b"no event", at, signer))
+
+    assert len({refused.refusal_id for refused in gateway.journal.events(RecordRefused)}) == 2

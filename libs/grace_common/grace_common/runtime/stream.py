@@ -241,9 +241,12 @@ class Commits:
             fail(self._stopped_by, error)
 
 
-def refusal_id(record: Record) -> UUID:
-    """Return the id of a record's refusal: the same whoever refuses it, so the ledger holds it once."""
-    return uuid5(NAMESPACE_URL, f"kafka:{record.topic}/{record.partition}/{record.offset}")
+def refusal_id(topic: str, partition: int, offset: int, at: datetime) -> UUID:
+    """Return the id of a record's refusal: the same whoever refuses it, so the ledger holds it once.
+
+    at  the broker's time of the record: a broker that lost its data gives the same place to another one
+    """
+    return uuid5(NAMESPACE_URL, f"kafka:{topic}/{partition}/{offset}@{at.isoformat()}")
 
 
 def refusal_code(error: Refused) -> str:
@@ -307,7 +310,7 @@ class Gate:
     async def dead_letter(self, record: Record, code: str, reason: str, attempts: int = 1) -> None:
         """State that a record was refused (one entry in the ledger) and keep it whole for reading and replay."""
         value = record.value or b""
-        id_ = refusal_id(record)
+        id_ = refusal_id(record.topic, record.partition, record.offset, moment(record))
         reason = _cut(reason)
         now = self._clock.now()
         refused = RecordRefused(

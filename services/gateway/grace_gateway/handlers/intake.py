@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Literal
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID, uuid5
 
 import structlog
 from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Envelope, encode, explain
@@ -18,6 +18,7 @@ from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.operation import RecordRefused
 from grace_common.runtime.operation import Operation
 from grace_common.runtime.seal import SealedRecord
+from grace_common.runtime.stream import refusal_id
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -98,7 +99,7 @@ class Intake:
 
     def _refusal(self, record: SealedRecord, error: Refused) -> list[Envelope]:
         """Return the entry for the ledger, and the dead letter that keeps the record for reading."""
-        id_ = uuid5(NAMESPACE_URL, f"kafka:{record.topic}/{record.partition}/{record.offset}")
+        id_ = refusal_id(record.topic, record.partition, record.offset, record.timestamp)
         code: Literal["malformed", "refused"] = "malformed" if isinstance(error, Malformed) else "refused"
         reason = str(error)[:2000]
         _log.warning("record_refused", topic=record.topic, offset=record.offset, code=code, reason=reason)
