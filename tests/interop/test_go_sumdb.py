@@ -156,3 +156,17 @@ def test_foreigners_refuse_a_bundle_that_has_lost_its_last_entry(foreign: Path, 
 
     assert answer.returncode == 1
     assert answer.stderr.startswith("refused: ")
+
+
+def test_foreigners_refuse_a_long_log_in_which_every_tile_differs_from_its_entries(
+    foreign: Path, tmp_path: Path
+) -> None:
+    export(log_of(65_537), tmp_path)
+    for path in (tmp_path / "tile" / "0").glob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[::-1])
+
+    answer = run(foreign, tmp_path)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("refused: ")

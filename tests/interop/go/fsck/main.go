@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/transparency-dev/formats/log"
 	"github.com/transparency-dev/merkle/rfc6962"
@@ -37,12 +38,35 @@ func leafHashes(bundle []byte) ([][]byte, error) {
 	return hashes, nil
 }
 
-func check(dir string) (_ *log.Checkpoint, err error) {
-	defer func() { // Tessera takes it for granted that a bundle holds as many entries as belong there
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("fsck stopped: %v", fault)
-		}
+// run returns what Tessera's check finds. A check whose workers have all found faults waits for ever (v1.0.4: nobody
+// reads on what is left to compare), so its status is looked at as well.
+func run(ctx context.Context, checker *fsck.Fsck) error {
+	found := make(chan error, 1)
+	go func() {
+		defer func() { // Tessera takes it for granted that a bundle holds as many entries as belong there
+			if fault := recover(); fault != nil {
+				found <- fmt.Errorf("fsck stopped: %v", fault)
+			}
+		}()
+		found <- checker.Check(ctx)
 	}()
+	for {
+		select {
+		case err := <-found:
+			return err
+		case <-time.After(time.Second):
+			for level, ranges := range checker.Status().TileRanges {
+				for _, tiles := range ranges {
+					if tiles.State == fsck.Invalid || tiles.State == fsck.FetchError {
+						return fmt.Errorf("tile %d of level %d is not what its entries hash to", tiles.First, level)
+					}
+				}
+			}
+		}
+	}
+}
+
+func check(dir string) (*log.Checkpoint, error) {
 	vkey, err := os.ReadFile(filepath.Join(dir, "vkey"))
 	if err != nil {
 		return nil, err
@@ -54,7 +78,7 @@ func check(dir string) (_ *log.Checkpoint, err error) {
 	files := client.FileFetcher{Root: dir}
 	ctx := context.Background()
 	workers := fsck.Opts{N: uint(runtime.NumCPU())}
-	if err := fsck.New(verifier.Name(), verifier, files, leafHashes, workers).Check(ctx); err != nil {
+	if err := run(ctx, fsck.New(verifier.Name(), verifier, files, leafHashes, workers)); err != nil {
 		return nil, err
 	}
 	checkpoint, _, _, err := client.FetchCheckpoint(ctx, files.ReadCheckpoint, verifier, verifier.Name())
