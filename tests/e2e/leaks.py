@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,7 @@ class Needle:
     value: bytes
     owners: frozenset[str]
 
+    @cached_property
     def forms(self) -> list[bytes]:
         """Return how it may stand in other bytes: as it is, in hexadecimal, in base64 at each of three places."""
         found = [self.value, self.value.hex().encode(), self.value.hex().upper().encode()]
@@ -73,7 +75,7 @@ def leaks(where: str, data: bytes, needles: Sequence[Needle], allowed: Iterable[
     return [
         f"{needle.what} in {where}"
         for needle in needles
-        if not owners & needle.owners and any(form in data for form in needle.forms())
+        if not owners & needle.owners and any(form in data for form in needle.forms)
     ]
 
 

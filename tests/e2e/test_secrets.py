@@ -15,7 +15,7 @@ import psutil
 import pytest
 from grace_common.contract.topics import IDENTITY, LEDGER, OPERATION, SERVICES, TOPICS, WITNESS
 
-from tests.e2e.bus import Bus
+from tests.e2e.bus import Bus, Record
 from tests.e2e.doors import Ledger, Person
 from tests.e2e.leaks import Needle, files_below, leaks, leaks_in_memory, secrets_of
 from tests.e2e.outside import CONTENT, SECRET, planted
@@ -60,11 +60,12 @@ def test_no_secret_stands_where_it_does_not_belong(
         found += leaks(where, data, [*needles, *content])
     assert len(shown) > 20
 
-    for record in bus.read("admin", TOPICS):
-        where = f"{record.place.topic} at {record.place.partition}/{record.place.offset}"
-        data = b"\n".join([record.key, record.value, *(value for _, value in record.headers)])
-        silent = record.place.topic in {topic.name for topic in WITHOUT_CONTENT}
-        found += leaks(where, data, [*needles, *content] if silent else needles)
+    for topic in TOPICS:
+        wanted = [*needles, *content] if topic in WITHOUT_CONTENT else needles
+        records = {f"{record.place}": _whole(record) for record in bus.read("admin", [topic])}
+        if leaks(topic.name, b"\n".join(records.values()), wanted):  # all at once; which one is seldom asked
+            for where, data in records.items():
+                found += leaks(where, data, wanted)
 
     rows = asyncio.run(_rows(grace.admin_url))
     assert {schema for schema, _ in rows} >= {name.replace("-", "_") for name in SERVICES}
@@ -127,6 +128,10 @@ def _live(ada: Person, reviewer: Person, olga: Person, bus: Bus, ledger: Ledger)
         lambda: place.refusal_id in {letter["refusal_id"] for letter in olga.items("/api/governance/dead-letters")},
     )
     return said
+
+
+def _whole(record: Record) -> bytes:
+    return b"\n".join([record.key, record.value, *(value for _, value in record.headers)])
 
 
 def _basic(password: str) -> str:
