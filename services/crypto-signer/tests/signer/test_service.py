@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from grace_cli.testing.deployment import Deployment, running, stated
+from grace_cli.verifying.keys import check_entries
 from grace_common.contract import envelope, topics
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
@@ -20,7 +23,12 @@ from grace_common.contract.events.base import Event
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.events.ledger import CheckpointPublished
 from grace_common.contract.events.round import TaskCompleted
-from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNotarized, OperationKeyGenerated
+from grace_common.contract.events.signature import (
+    ArtifactAttested,
+    EnvelopeNotarized,
+    NotaryKeyPublished,
+    OperationKeyGenerated,
+)
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.database import Database
@@ -239,6 +247,58 @@ async def test_certificates_are_stated_whenever_the_service_starts(deployment: D
 
 def test_a_rotation_makes_the_next_epoch(settings: Settings) -> None:
     assert "epoch 2 begins at" in succeed(settings, "rotate")
+
+
+async def test_keys_are_replaced_under_load_and_no_record_is_lost_or_unverifiable(
+    deployment: Deployment, settings: Settings
+) -> None:
+    running_on = settings.model_copy(update={"epochs_every_s": 0.05})
+    gateway, now = workload(settings, "gateway"), datetime.now(UTC)
+    sent: list[UUID] = []
+    enough = asyncio.Event()
+
+    async def send() -> None:
+        while not enough.is_set() or len(sent) % 50:
+            task = stated(TaskSubmitted.example().model_copy(update={"task_id": uuid4()}))
+            # An event's own time chooses its epoch, and one that is made now begins in two minutes.
+            fact = replace(task, operation=uuid4(), time=now + timedelta(minutes=5 * (len(sent) % 2)))
+            await deployment.send("gateway", fact, workload=gateway)
+            sent.append(fact.id)
+
+    heard: list[bytes] = []
+    stated_ids: set[UUID] = set()
+    announced: dict[str, str] = {}
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(running_on)):
+
+        async def hear(until: Callable[[], bool]) -> None:
+            async with asyncio.timeout(90):
+                while not until():
+                    event = envelope.open((await entries.getone()).value).event
+                    heard.append(getattr(event, "leaf", b""))
+                    if isinstance(event, EnvelopeNotarized):
+                        stated_ids.add(event.entry_id)
+                    if isinstance(event, NotaryKeyPublished):
+                        announced[event.key_id] = event.purpose
+                    if isinstance(event, OperationKeyGenerated):
+                        epochs.add(event.epoch)
+
+        epochs: set[int] = set()
+        sending = asyncio.create_task(send())
+        await hear(lambda: bool(stated_ids))
+        replaced = await key_commands.rotate(settings, KeyRequest(level="epoch"))
+        await hear(lambda: replaced["number"] in epochs)
+        for level in ("notary", "attestation", "notary"):
+            made = await key_commands.rotate(settings, KeyRequest(level=level))
+            await hear(lambda made=made: made["key_id"] in announced)
+        enough.set()
+        await sending
+        await hear(lambda: stated_ids.issuperset(sent))
+
+    authority = key_files.load(settings.state_dir, settings.passphrase_file, settings.trust_domain).own.authority
+    checked = check_entries(list(enumerate(heard)), {("ca", authority.key_id): authority.public_key})
+    assert (checked.faults, checked.pending) == ([], [])
+    assert list(announced.values()).count("notary") == 3
+    assert len(epochs) >= 2
 
 
 def test_without_its_passphrase_the_service_does_not_start(settings: Settings, tmp_path: Path) -> None:
