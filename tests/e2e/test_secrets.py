@@ -60,9 +60,10 @@ def test_no_secret_stands_where_it_does_not_belong(
         found += leaks(where, data, [*needles, *content])
     assert len(shown) > 20
 
+    everything = bus.read("admin", TOPICS)
     for topic in TOPICS:
         wanted = [*needles, *content] if topic in WITHOUT_CONTENT else needles
-        records = {f"{record.place}": _whole(record) for record in bus.read("admin", [topic])}
+        records = {f"{record.place}": _whole(record) for record in everything if record.place.topic == topic.name}
         if leaks(topic.name, b"\n".join(records.values()), wanted):  # all at once; which one is seldom asked
             for where, data in records.items():
                 found += leaks(where, data, wanted)
