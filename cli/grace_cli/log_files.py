@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import CA_EXTENSION, Checkpoint, open_checkpoint
-from grace_common.transparency.directory import KeyDirectory, follow
-from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import VerifierKey
@@ -284,6 +282,9 @@ def key_directories(log: TileReader) -> list[bytes]:
 
     raises  Refused when one does not follow the one before
     """
+    from grace_common.transparency.directory import KeyDirectory, follow
+    from grace_common.transparency.dsse import DsseEnvelope
+
     versions: list[bytes] = []
     with suppress(Unready):
         while True:

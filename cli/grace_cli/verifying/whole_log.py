@@ -197,7 +197,7 @@ class Verification:
             yield self.check(self._job(*spans.pop(0)))
         context = get_context("fork" if self.fork else "spawn")
         with ProcessPoolExecutor(
-            self.processes, mp_context=context, initializer=_begin, initargs=(self.check,)
+            min(self.processes, len(spans)), mp_context=context, initializer=_begin, initargs=(self.check,)
         ) as pool:
             waiting: deque[Future[Checked]] = deque()
             try:

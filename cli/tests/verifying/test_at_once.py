@@ -1,5 +1,7 @@
 """`grace ledger verify` in its usual form starts at once: no framework, and processes that are copies of the first."""
 
+import os
+import pty
 import subprocess
 import sys
 from functools import cache
@@ -90,3 +92,14 @@ def test_what_was_verified_is_told_to_programs_as_json(folder: Path, capsys: pyt
     assert verified_at_once(["ledger", "verify", str(folder), "--json", "--processes=1"])
 
     assert f'"entries": {SIZE}, "root": "{log().tree().root_at(SIZE).hex()}"' in capsys.readouterr().out
+
+
+def test_a_terminal_is_shown_how_far_it_is(folder: Path) -> None:
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-c", PROGRAM, "ledger", "verify", str(folder), "--processes", "2"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, text=True, check=False)
+    os.close(terminal)
+
+    assert f"signed a tree of {SIZE} entries" in done.stdout
+    assert f"/{SIZE}".encode() in os.read(screen, 1 << 16)
+    os.close(screen)
