@@ -19,6 +19,7 @@ from tools.chaos.stack import Stack
 from tools.chaos.tally import Tally
 
 _MOST_AHEAD: Final = 5_000  # facts that are acknowledged and not published yet
+_STRANGER_EVERY_S: Final = 1.0
 _HEALS: Final = (429, 502, 503)
 _BALLOTS: Final[dict[str, Any]] = {
     "question": "Which index type?",
@@ -128,7 +129,7 @@ class Load:
         """Produce, as a program from outside, records that nobody sealed: each is refused, and leaves an entry."""
         while True:
             await asyncio.to_thread(self._stranger)
-            await asyncio.sleep(self.pause_s * 5)
+            await asyncio.sleep(_STRANGER_EVERY_S)
 
     def _stranger(self) -> None:
         known = self.stack.credentials(OUTSIDE)

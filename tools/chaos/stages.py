@@ -26,7 +26,6 @@ WHERE: Final = {
     "cosigned": AUDIT_LOG,
 }
 _LATEST_PASS: Final = 3
-_REACHED_WITHIN_S: Final = 90.0
 
 
 async def walk(stack: Stack, chance: random.Random, say: Callable[[str], None]) -> list[Row]:
@@ -48,7 +47,6 @@ async def _walk(stack: Stack, service: str, plan: Sequence[tuple[str, int]], say
         [death] = await until(
             f"pass {nth} of {stage} in {service}",
             lambda before=before: stack.deaths(service)[before:],  # type: ignore[misc]
-            _REACHED_WITHIN_S,
         )
         back = await stack.until_back(service, death.pid)
         rows.append(Row(stage, 1, [back - death.at]))
