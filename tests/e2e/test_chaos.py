@@ -14,6 +14,7 @@ from tools.chaos.report import Report
 from tools.chaos.run import beside, finish, following, run
 from tools.chaos.stack import KAFKA, Stack, running
 
+pytestmark = pytest.mark.stack
 SEED = 20_261_123
 KILLS = 6
 PAUSE_S = 0.4
