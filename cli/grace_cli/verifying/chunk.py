@@ -1,6 +1,6 @@
 """A run of bundles, checked in a process of its own: hashes, leaf tiles, signatures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.strict import Malformed
-from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileReader, decode_bundle, read_tile
+from grace_common.transparency.tile import (
+    ENTRIES,
+    HEIGHT,
+    WIDTH,
+    Tile,
+    TileReader,
+    bundle_hashes,
+    decode_bundle,
+    read_tile,
+)
 
 from grace_cli.log_files import directory_path
 from grace_cli.verifying.faults import Fault
@@ -69,14 +78,18 @@ def check_files(log: LogFiles, job: Job) -> Checked:
         entries = _read(log, Tile(ENTRIES, index, width), checked.faults)
         stored = _read(log, Tile(0, index, width), checked.faults)
         files += (entries is not None) + (stored is not None)
-        listed = _decoded(Tile(ENTRIES, index, width), entries, checked.faults)
-        hashes = merkle.leaf_hashes(listed) if listed is not None else None
+        listed = None
+        if job.keys is None:
+            hashes = _decoded(Tile(ENTRIES, index, width), entries, bundle_hashes, checked.faults)
+        else:
+            listed = _decoded(Tile(ENTRIES, index, width), entries, decode_bundle, checked.faults)
+            hashes = merkle.leaf_hashes(listed) if listed is not None else None
         same = hashes is not None and len(hashes) == width and b"".join(hashes) == stored
         if same and width == WIDTH and hashes is not None:
             checked.tiles.append(merkle.root_hash(hashes))
         else:
             checked.tiles.append(LeafTile(width, hashes, None if same else stored))
-        if job.keys is not None and listed is not None:
+        if listed is not None:
             leaves.extend(enumerate(listed, index << HEIGHT))
         older += _check_partials(log, Tile(ENTRIES, index, width), entries, checked.faults)
         older += _check_partials(log, Tile(0, index, width), stored, checked.faults)
@@ -117,10 +130,12 @@ def _read(log: LogFiles, tile: Tile, faults: list[Fault]) -> bytes | None:
     return None
 
 
-def _decoded(tile: Tile, data: bytes | None, faults: list[Fault]) -> list[bytes] | None:
-    """Return the entries of a bundle; None, and a fault, when it ends inside one."""
+def _decoded(
+    tile: Tile, data: bytes | None, decode: Callable[[bytes], list[bytes]], faults: list[Fault]
+) -> list[bytes] | None:
+    """Return the entries of a bundle, or their hashes; None, and a fault, when it ends inside one."""
     try:
-        return decode_bundle(data) if data is not None else None
+        return decode(data) if data is not None else None
     except Malformed as error:
         faults.append(Fault(tile.index << HEIGHT, f"{tile.path}: {error}"))
         return None

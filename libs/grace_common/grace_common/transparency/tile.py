@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from struct import pack
 from typing import Final, Protocol
 
@@ -120,6 +121,25 @@ def decode_bundle(data: bytes) -> list[bytes]:
         entries.append(data[at + 2 : end])
         at = end
     return entries
+
+
+def bundle_hashes(data: bytes) -> list[bytes]:
+    """Return the leaf hash of each entry of a bundle, as `leaf_hashes(decode_bundle(data))` does, and as it raises.
+
+    No entry is copied: over the byte before it, the low one of its length, goes the 00 that a leaf hash begins with.
+    """
+    buffer, digest = bytearray(data), sha256
+    view = memoryview(buffer)
+    hashes: list[bytes] = []
+    at, size = 0, len(buffer)
+    while at < size:
+        end = at + 2 + (buffer[at] << 8 | buffer[at + 1]) if at + 2 <= size else size + 1
+        if end > size:
+            raise Malformed(f"the entry bundle ends inside its entry {len(hashes)}")
+        buffer[at + 1] = 0
+        hashes.append(digest(view[at + 1 : end]).digest())
+        at = end
+    return hashes
 
 
 class TileReader(Protocol):

@@ -254,3 +254,27 @@ def test_a_bundle_carries_each_entry_behind_its_length() -> None:
     for cut in (b"\0", b"\0\2a", b"\0\0\0"):
         with pytest.raises(Malformed, match="ends inside its entry"):
             tile.decode_bundle(cut)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=40), st.integers(0, 2000))
+def test_the_hashes_of_a_bundle_are_those_of_its_entries_and_it_may_end_nowhere_else(
+    entries: list[bytes], end: int
+) -> None:
+    data = tile.encode_bundle(entries)
+    before = bytes(data)
+
+    assert tile.bundle_hashes(data) == merkle.leaf_hashes(entries)
+    assert data == before
+    try:
+        whole = tile.decode_bundle(data[:end])
+    except Malformed as error:
+        with pytest.raises(Malformed, match=str(error)):
+            tile.bundle_hashes(data[:end])
+    else:
+        assert tile.bundle_hashes(data[:end]) == merkle.leaf_hashes(whole)
+
+
+def test_a_bundle_of_the_longest_entries_is_hashed_as_it_is() -> None:
+    entries = [bytes([number]) * 65_535 for number in range(3)]
+
+    assert tile.bundle_hashes(tile.encode_bundle(entries)) == merkle.leaf_hashes(entries)
