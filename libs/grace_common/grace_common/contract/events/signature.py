@@ -1,14 +1,31 @@
 """What the crypto-signer signed: `grace.signature.v1`, whose one partition is the ledger's order."""
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from grace_common.contract import topics
 from grace_common.contract.events.base import Event
 
 _ID = UUID("019ac000-0000-7000-8000-000000000005")
+_TASK = "019ac000-0000-7000-8000-000000000001"
 _TIME = datetime.fromisoformat("2026-11-22T00:00:00+00:00")
+
+
+def _entry(
+    type_: str, correlation: str = "keys", actor: str = "crypto-signer", service: str = "crypto-signer"
+) -> dict[str, Any]:
+    """Return what the examples have in common."""
+    return {
+        "entry_id": _ID,
+        "leaf": b"{}",
+        "entry_type": type_,
+        "operation_id": _ID,
+        "correlation": correlation,
+        "actor": actor,
+        "service": service,
+        "time": _TIME,
+    }
 
 
 class _SignatureEvent(Event):
@@ -45,15 +62,7 @@ class EnvelopeNotarized(_SignatureEvent):
     @classmethod
     def example(cls) -> Self:
         return cls(
-            entry_id=_ID,
-            leaf=b"{}",
-            entry_type="grace.task-submitted.v1",
-            operation_id=_ID,
-            correlation="019ac000-0000-7000-8000-000000000001",
-            actor="ada",
-            service="gateway",
-            time=_TIME,
-            payload=b"{}",
+            **_entry("grace.task-submitted.v1", correlation=_TASK, actor="ada", service="gateway"), payload=b"{}"
         )
 
 
@@ -69,17 +78,7 @@ class OperationKeyGenerated(_SignatureEvent):
     @classmethod
     def example(cls) -> Self:
         return cls(
-            entry_id=_ID,
-            leaf=b"{}",
-            entry_type="cryptographic_key_generated",
-            operation_id=_ID,
-            correlation="019ac000-0000-7000-8000-000000000001",
-            actor="crypto-signer",
-            service="crypto-signer",
-            time=_TIME,
-            key_id="3f2a",
-            public_key=bytes(32),
-            epoch=1,
+            **_entry("cryptographic_key_generated", correlation=_TASK), key_id="3f2a", public_key=bytes(32), epoch=1
         )
 
 
@@ -94,19 +93,7 @@ class NotaryKeyPublished(_SignatureEvent):
 
     @classmethod
     def example(cls) -> Self:
-        return cls(
-            entry_id=_ID,
-            leaf=b"{}",
-            entry_type="grace.notary-key-published.v1",
-            operation_id=_ID,
-            correlation="keys",
-            actor="crypto-signer",
-            service="crypto-signer",
-            time=_TIME,
-            key_id="3f2a",
-            public_key=bytes(32),
-            purpose="notary",
-        )
+        return cls(**_entry("grace.notary-key-published.v1"), key_id="3f2a", public_key=bytes(32), purpose="notary")
 
 
 class KeyDirectoryPublished(_SignatureEvent):
@@ -120,19 +107,7 @@ class KeyDirectoryPublished(_SignatureEvent):
 
     @classmethod
     def example(cls) -> Self:
-        return cls(
-            entry_id=_ID,
-            leaf=b"{}",
-            entry_type="grace.key-directory-published.v1",
-            operation_id=_ID,
-            correlation="keys",
-            actor="crypto-signer",
-            service="crypto-signer",
-            time=_TIME,
-            version=1,
-            root_id="3f2a",
-            payload=b"{}",
-        )
+        return cls(**_entry("grace.key-directory-published.v1"), version=1, root_id="3f2a", payload=b"{}")
 
 
 class ArtifactAttested(_SignatureEvent):
@@ -145,15 +120,4 @@ class ArtifactAttested(_SignatureEvent):
 
     @classmethod
     def example(cls) -> Self:
-        return cls(
-            entry_id=_ID,
-            leaf=b"{}",
-            entry_type="grace.artifact-attested.v1",
-            operation_id=_ID,
-            correlation="019ac000-0000-7000-8000-000000000001",
-            actor="crypto-signer",
-            service="crypto-signer",
-            time=_TIME,
-            task_id=_ID,
-            artifact_sha256="01" * 32,
-        )
+        return cls(**_entry("grace.artifact-attested.v1", correlation=_TASK), task_id=_ID, artifact_sha256="01" * 32)
