@@ -1,8 +1,12 @@
 """An inclusion proof out of the tables is the one that the published tiles give, and costs one statement."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +25,7 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.testing.clock import FixedClock
 from grace_common.testing.ledger import MemoryLog
 from grace_common.transparency.merkle import ProofInvalid
+from grace_common.transparency.proof_file import ProofFile
 
 from .fakes import LOG, TIME
 
@@ -137,3 +142,25 @@ async def test_a_changed_row_proves_nothing(
 
     with pytest.raises(error):
         await asyncio.to_thread(proven, database_url, 5)
+
+
+async def test_the_command_writes_a_proof_that_stands_without_the_tables(database_url: str, tmp_path: Path) -> None:
+    await grow_to(database_url, 300)
+    words = ["ledger", "prove", str(UUID(int=17)), "--database", "--log-key", str(LOG.key)]
+    files = ["-o", str(tmp_path / "proof"), "--entry", str(tmp_path / "entry")]
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "audit-log.env").write_text(f"GRACE_DATABASE_URL={database_url}\n")
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "grace_cli.main", *words, *files],
+        env=dict(os.environ) | {"GRACE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    proof = ProofFile.parse((tmp_path / "proof").read_bytes())
+    assert proof.index == 17
+    assert proof.verify((tmp_path / "entry").read_bytes(), LOG.key).checkpoint.size == 300
