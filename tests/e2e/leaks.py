@@ -79,6 +79,15 @@ def leaks(where: str, data: bytes, needles: Sequence[Needle], allowed: Iterable[
     ]
 
 
+def may_trace(process: psutil.Process) -> bool:
+    """Tell whether the kernel lets us read the process's memory: as root always, else as `ptrace_scope` has it."""
+    try:
+        open(f"/proc/{process.pid}/mem", "rb").close()
+    except PermissionError:
+        return False
+    return True
+
+
 def leaks_in_memory(process: psutil.Process, name: str, needles: Sequence[Needle]) -> list[str]:
     """Return what stands in the memory of a process that it may not know."""
     found: set[str] = set()
