@@ -35,6 +35,7 @@ PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
 AUTHORSHIP = "https://grace.example/attestation/ai-authorship/v1"
 REVIEWS = ("https://grace.example/attestation/review/v1", "https://grace.example/attestation/review/v2")
+KEY_ID = re.compile("[0-9a-f]{32}", re.ASCII)
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -325,7 +326,9 @@ class Fact:
         whole = members_of(parse(payload, "the statement"), "the statement", required, "digest key")
         if number(whole["v"], "the statement's version") != 1:
             raise Rejected(f"the statement is of version {whole['v']}")
-        who = members_of(whole["who"], "who", "service actor")
+        who = members_of(whole["who"], "who", "service actor", "key_id")
+        if "key_id" in who and not (isinstance(who["key_id"], str) and KEY_ID.fullmatch(who["key_id"])):
+            raise Rejected(f"who.key_id is {who['key_id']!r}; expected 32 lower-case hexadecimal digits")
         what = members_of(whole["what"], "what", "type subject")
         where = members_of(whole["where"], "where", "topic key")
         why = members_of(whole["why"], "why", "correlation_id causation_id")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from grace_common.testing.ledger import MemoryLedger, SeededKey
+from grace_common.testing.ledger import MemoryLedger, SeededKey, statement
 from grace_common.transparency.attestation import (
     AUTHORSHIP,
     PROVENANCE,
@@ -23,8 +23,10 @@ from grace_common.transparency.attestation import (
     Attestation,
     Subject,
 )
+from grace_common.transparency.dsse import sign_envelope
 from grace_common.transparency.note import Note, SignatureType, cosign
 from grace_common.transparency.receipt import ReceiptRejected, make_receipt, verify_receipt
+from grace_common.transparency.statement import PAYLOAD_TYPE
 from grace_common.transparency.strict import compact_json
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -408,6 +410,28 @@ def test_both_verifiers_read_predicates_alike(type_: str) -> None:
     for case, refusal, other in zip(cases, refusals, others, strict=True):
         assert (refusal is None) == (other is None), f"{case.change}: {refusal!r} and {other!r}"
     assert any(refusals) == (type_ != "https://example.com/claim/v1")
+
+
+def sealed_with(key_id: object) -> Case:
+    """A receipt that shows a statement whose `who` has this `key_id`, every signature and proof right."""
+    ledger = MemoryLedger()
+    delivered = ledger.deliver()
+    key = SeededKey("submit")
+    fact = json.loads(statement("more", "grace.task-submitted.v1", "ada", "submit", digest="0" * 64).encode())
+    fact["who"]["key_id"] = key_id
+    leaf = sign_envelope(PAYLOAD_TYPE, compact_json(fact), key.key_id, key.sign).encode()
+    indices = [*(entry.index for entry in delivered.receipt.entries), ledger.log.append(leaf)]
+    shown = {entry.index: entry.payload for entry in delivered.receipt.entries if entry.payload is not None}
+    note, keys = ledger.log.publish(), [ledger.ca.public_key]
+    made = make_receipt("double.py", delivered.artifact, indices, ledger.log.tree(), note, keys, shown)
+    return Case("who.key_id", json.dumps(key_id), made.encode(), delivered.artifact, delivered.log_vkey)
+
+
+def test_both_verifiers_read_the_key_of_a_seal_alike() -> None:
+    cases = [sealed_with(value) for value in ("0a" * 16, "0A" * 16, "0a" * 15, "", None, 7, ["0a" * 16])]
+
+    assert [case.refusal() is None for case in cases] == [True] + [False] * 6
+    assert [other is None for other in stand_alone(cases)] == [True] + [False] * 6
 
 
 def test_both_verifiers_count_witnesses(tmp_path: Path) -> None:

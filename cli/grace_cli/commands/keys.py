@@ -1,11 +1,16 @@
 """`grace keys`: certified workload and producer keys, and the keys of this machine's signer (`ceremonies.py`)."""
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grace_cli import ceremonies
+from grace_cli.errors import CliError, Exit
 from grace_cli.options import AsJson, AsUser, Limit, print_json
+
+if TYPE_CHECKING:
+    from grace_cli.affected import AffectedEntry
 
 
 def register(app: typer.Typer) -> None:
@@ -95,25 +100,71 @@ def revoke(
 
 
 def affected(
-    key_id: Annotated[str, typer.Argument(help="Its id.")],
+    key_id: Annotated[str, typer.Argument(help="The id of any key, or epoch:N for the seed of that number.")],
     since: Annotated[
-        str | None, typer.Option(help="When it fell into wrong hands: 2026-11-22T10:00:00Z; else since it held.")
+        str | None, typer.Option(help="When it fell into wrong hands: 2026-11-22T10:00:00Z; else from the beginning.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="DIR|URL", help="Where the log is; the local one without it.")
+    ] = None,
+    producer: Annotated[
+        bool, typer.Option("--producer", help="It is an outside producer's: what was asked for in its name.")
+    ] = False,
     limit: Limit = 1_000,
     as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the ledger's entries that a key may have sealed: its owner's, from a time until its revocation or end."""
+    """List the entries of the log that rest on a key: sealed with it, signed with it, or with one derived from it."""
+    from grace_cli.tables import print_table
+
+    if producer:
+        _affected_by_owner(key_id, since, limit, as_user, as_json)
+        return
+    items = _affected(key_id, since, log)
+    if as_json:
+        print_json({"key_id": key_id, "since": since, "items": [asdict(item) for item in items]})
+        return
+    print_table(
+        ("index", "how", "time", "type", "actor", "about"),
+        ((i.index, i.how, i.time, i.entry_type, i.actor, i.correlation) for i in items),
+        nothing=f"no entry of the log rests on {key_id}",
+    )
+
+
+def _affected(key_id: str, since: str | None, where: str | None) -> "list[AffectedEntry]":
+    from datetime import datetime
+
+    from grace_common.contract.errors import Refused, Unready
+
+    from grace_cli.affected import EPOCH, affected_entries
+    from grace_cli.log_files import open_log, read_log_key, signed_checkpoint
+
+    if key_id.startswith(EPOCH) and not key_id.removeprefix(EPOCH).isdecimal():
+        raise CliError(f"{key_id} is no epoch", "epoch:3, for example", Exit.USAGE)
+    try:
+        begin = datetime.fromisoformat(since) if since is not None else None
+        if begin is not None and begin.tzinfo is None:
+            raise ValueError("it names no timezone")
+    except ValueError as error:
+        raise CliError(f"--since {since}: {error}", "2026-11-22T10:00:00Z, for example", Exit.USAGE) from error
+    files = open_log(where)
+    try:
+        _, checkpoint = signed_checkpoint(files, read_log_key(None, files, str(files)))
+        return list(affected_entries(files, checkpoint, key_id, begin))
+    except (Refused, Unready) as error:
+        raise CliError(f"the log at {files} cannot be read: {error}", "grace ledger verify says more") from error
+
+
+def _affected_by_owner(key_id: str, since: str | None, limit: int, as_user: str | None, as_json: bool) -> None:
+    """List what the gateway stated on behalf of an outside producer while its key held."""
     from grace_cli.access import AUDITOR
     from grace_cli.client import connect
 
     with connect(as_user, AUDITOR) as gateway:
         found = gateway.get(f"/api/keys/{key_id}")
         begin, end = since or found["not_before"], found["revoked_at"] or found["not_after"]
-        kind, _, name = found["subject"].rpartition("/")
-        # What an outside producer asked for, the gateway states on its behalf.
-        owner = {"actor": name} if kind == "producer" else {"service": name}
-        conditions = {**owner, "since": begin, "until": end, "order": "oldest"}
+        name = found["subject"].rpartition("/")[2]
+        conditions = {"actor": name, "since": begin, "until": end, "order": "oldest"}
         items = list(gateway.items("/api/ledger", most=limit, **conditions))
         others = [
             other["key_id"]

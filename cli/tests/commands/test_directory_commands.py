@@ -2,6 +2,7 @@
 
 import base64
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from grace_cli.commands.producers import generate_key, read_public_key
 from grace_cli.errors import CliError, Exit
-from grace_common.transparency.statement import key_id
+from grace_common.testing.ledger import MemoryLedger, SeededKey, statement
+from grace_common.transparency.attestation import Attestation, Subject
+from grace_common.transparency.statement import key_id, sign_statement
 
 from .conftest import Run
 from .fake_gateway import FakeGateway
@@ -58,15 +61,70 @@ def test_the_entries_that_a_lost_key_may_have_sealed_are_listed(run: Run, gatewa
     entry = {"index": 7, "time": "2026-11-22T00:30:00Z", "entry_type": "grace.task-submitted.v1"}
     gateway.lists["ledger"] = [entry | {"actor": "build-farm", "correlation": "a task"}]
 
-    told = run("keys", "affected", "cc").out
+    told = run("keys", "affected", "cc", "--producer").out
     assert "grace.task-submitted.v1" in told
     assert "had other keys in that time as well (aa, bb)" in told
-    answer = run("keys", "affected", "cc", "--since", "2026-11-22T00:20:00Z", "--json").json
+    answer = run("keys", "affected", "cc", "--producer", "--since", "2026-11-22T00:20:00Z", "--json").json
     assert (answer["since"], answer["until"]) == ("2026-11-22T00:20:00Z", "2026-11-22T01:00:00+00:00")
     assert [item["index"] for item in answer["items"]] == [7]
     gateway.lists["ledger"] = []
     gateway.lists["keys"] = [one for one in gateway.lists["keys"] if one["key_id"] == "aa"]
-    assert run("keys", "affected", "aa").out.startswith("no entry of gateway from 2026-11-22")
+    assert run("keys", "affected", "aa", "--producer").out.startswith("no entry of gateway from 2026-11-22")
+
+
+SEALED = "ab" * 16
+
+
+def sealed_log(folder: Path) -> MemoryLedger:
+    """A log of four facts, of which the lost key sealed the second and the fourth, and another the third."""
+    ledger = MemoryLedger()
+    ledger.publish_key(ledger.notary, "notary")
+    ledger.publish_key(ledger.attester, "attestation")
+    ledger.announce("work")
+    work = SeededKey("work")
+    for number, sealed in enumerate((None, SEALED, "cd" * 16, SEALED)):
+        fact = replace(
+            statement(f"fact-{number}", "grace.task-submitted.v1", "ada", "work", digest="0" * 64), sealed_with=sealed
+        )
+        ledger.log.append(sign_statement(fact, work.key_id, work.sign))
+    ledger.attest(Attestation((Subject("double.py", "1" * 64),), "https://example.com/claim/v1", {}))
+    ledger.log.publish()
+    for path, data in ledger.log.files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    return ledger
+
+
+def test_exactly_the_entries_that_a_key_sealed_or_signed_are_listed(run: Run, tmp_path: Path) -> None:
+    ledger = sealed_log(tmp_path / "log")
+
+    def listed(key: str, *more: str) -> list[tuple[int, str]]:
+        answer = run("keys", "affected", key, "--log", str(tmp_path / "log"), "--json", *more).json
+        return [(item["index"], item["how"]) for item in answer["items"]]
+
+    assert listed(SEALED) == [(4, "sealed"), (6, "sealed")]
+    assert listed(SEALED, "--since", "2026-11-23T00:00:00Z") == []
+    assert listed(ledger.ca.key_id) == [(0, "signed"), (1, "signed")]
+    assert listed(ledger.notary.key_id) == [(2, "signed")]
+    assert listed(ledger.attester.key_id) == [(7, "signed")]
+    assert listed("epoch:1") == [(index, "derived") for index in range(2, 7)]
+    assert listed("epoch:2") == []
+    assert "sealed" in run("keys", "affected", SEALED, "--log", str(tmp_path / "log")).out
+    assert "no entry of the log rests on" in run("keys", "affected", "epoch:9", "--log", str(tmp_path / "log")).out
+
+
+def test_what_names_no_key_no_time_or_no_log_is_said(run: Run, tmp_path: Path) -> None:
+    ledger = sealed_log(tmp_path / "log")
+    log = ("--log", str(tmp_path / "log"))
+
+    assert run("keys", "affected", "epoch:x", *log).code == Exit.USAGE
+    assert run("keys", "affected", SEALED, "--since", "yesterday", *log).code == Exit.USAGE
+    assert run("keys", "affected", SEALED, "--since", "2026-11-23T00:00:00", *log).code == Exit.USAGE
+    (tmp_path / "log" / "tile/entries/000.p/8").unlink()
+    assert ledger.log.files
+    refused = run("keys", "affected", SEALED, *log)
+    assert refused.error is not None
+    assert "cannot be read" in refused.error.message
 
 
 def test_a_producer_is_enrolled_with_a_new_key_that_only_its_owner_reads(

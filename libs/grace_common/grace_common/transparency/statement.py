@@ -36,6 +36,8 @@ RFC_3339: Final = re.compile(  # RFC 3339, section 5.6
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
 
+_KEY_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
 Purpose = Literal["notary", "attestation"]
 
 
@@ -90,6 +92,8 @@ class Statement:
 
     id, type                      of the event
     service, actor                who: the service that stated it, and on whose behalf
+    sealed_with                   who: id of the key that the record's seal was made with; None where there was no
+                                  record, and in entries made before seals were named
     subject_type, subject         what it is about, such as `task` and the task's id
     topic, key                    where: the topic and partition key of the record, None where there was no record
     time                          when, RFC 3339, the text that the event itself carries
@@ -114,6 +118,7 @@ class Statement:
     operation_id: str
     digest: str | None
     announced: OperationKey | PublishedKey | None = None
+    sealed_with: str | None = None
 
     def __post_init__(self) -> None:
         expected = {OPERATION_KEY_GENERATED: OperationKey, NOTARY_KEY_PUBLISHED: PublishedKey}.get(self.type)
@@ -123,6 +128,8 @@ class Statement:
             raise Malformed(f"a statement of type {self.type} without a digest says nothing")
         if not RFC_3339.fullmatch(self.time):
             raise Malformed(f"the statement's time {self.time!r} is not of RFC 3339")
+        if self.sealed_with is not None and not _KEY_ID.fullmatch(self.sealed_with):
+            raise Malformed(f"who.key_id is {self.sealed_with!r}; expected 32 lower-case hexadecimal digits")
         if isinstance(self.announced, OperationKey) and self.announced.operation_id != self.operation_id:
             raise Malformed(f"a key of operation {self.announced.operation_id} announced in {self.operation_id}")
 
@@ -132,7 +139,9 @@ class Statement:
             "v": VERSION,
             "id": self.id,
             "type": self.type,
-            "who": {"service": self.service, "actor": self.actor},
+            "who": {"service": self.service, "actor": self.actor}
+            if self.sealed_with is None
+            else {"service": self.service, "actor": self.actor, "key_id": self.sealed_with},
             "what": {"type": self.subject_type, "subject": self.subject},
             "where": {"topic": self.topic, "key": self.key},
             "when": self.time,
@@ -153,7 +162,7 @@ class Statement:
         members = read_object(parse_json(payload, what), what, required, ("digest", "key"))
         if read_number(members["v"], "the statement's version") != VERSION:
             raise Malformed(f"the statement is of version {members['v']}; this code reads version {VERSION}")
-        who = read_object(members["who"], "who", ("service", "actor"))
+        who = read_object(members["who"], "who", ("service", "actor"), ("key_id",))
         about = read_object(members["what"], "what", ("type", "subject"))
         where = read_object(members["where"], "where", ("topic", "key"))
         why = read_object(members["why"], "why", ("correlation_id", "causation_id"))
@@ -176,6 +185,7 @@ class Statement:
             operation_id=read_string(how["operation_id"], "how.operation_id"),
             digest=digest,
             announced=_parse_key(members["key"]) if "key" in members else None,
+            sealed_with=read_string(who["key_id"], "who.key_id") if "key_id" in who else None,
         )
 
 

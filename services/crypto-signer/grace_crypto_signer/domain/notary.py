@@ -116,11 +116,14 @@ class Notary:
         )
         return [self._announce(signing, epoch, fact), published]
 
-    def notarize(self, topic: str, key: bytes, value: bytes, service: str) -> list[bytes]:
+    def notarize(
+        self, topic: str, key: bytes, value: bytes, service: str, sealed_with: str | None = None
+    ) -> list[bytes]:
         """Return the entries of one record: its operation's key at first sight, its statement, its attestations.
 
         topic, key, value  of the record, exactly as read
         service            whose seal it carries
+        sealed_with        id of the key that the seal was made with
         raises             Refused when the value is no envelope
         """
         fact = read_fact(value)
@@ -133,7 +136,7 @@ class Notary:
             entries.append(self._announce(signing, epoch, fact))
         else:
             self._operations.move_to_end((fact.operation, epoch.number))
-        entries.append(self._state(signing, fact, topic, place, value, service))
+        entries.append(self._state(signing, fact, topic, place, value, service, sealed_with))
         attestations = attestations_of(fact.type, fact.data, cause=fact.causation, time=fact.time)
         for ordinal, attested in attestations.items():
             own = self.own.attestation
@@ -149,7 +152,9 @@ class Notary:
             self._operations.popitem(last=False)
         return signing
 
-    def _state(self, signing: SigningKey, fact: Fact, topic: str, key: str, value: bytes, service: str) -> bytes:
+    def _state(
+        self, signing: SigningKey, fact: Fact, topic: str, key: str, value: bytes, service: str, sealed_with: str | None
+    ) -> bytes:
         subject_type, subject = _subject(fact, topic, key)
         statement = Statement(
             id=str(fact.id),
@@ -165,6 +170,7 @@ class Notary:
             causation_id=fact.causation,
             operation_id=str(fact.operation),
             digest=sha256(value).hexdigest(),
+            sealed_with=sealed_with,
         )
         return _record(
             EnvelopeNotarized,

@@ -54,7 +54,8 @@ class Notarizing:
             values: list[bytes] = []
             for number, record in enumerate(records, 1):
                 try:
-                    values += notary.notarize(record.topic, record.key, record.value, record.signer.principal)
+                    signer = record.signer
+                    values += notary.notarize(record.topic, record.key, record.value, signer.principal, signer.key_id)
                 except Refused as error:
                     # Whoever consumes the topic refuses it too and leaves its trace; here it only must not be signed.
                     _log.warning("not_notarized", topic=record.topic, offset=record.offset, why=str(error))

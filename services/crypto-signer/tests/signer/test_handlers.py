@@ -23,7 +23,7 @@ from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.directory import KeyDirectory, digest_of, sign_directory
 from grace_common.transparency.dsse import verify_envelope
-from grace_common.transparency.statement import OperationKey, PublishedKey, read_leaf
+from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, RotationPolicy, SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
@@ -34,7 +34,7 @@ from grace_crypto_signer.ports import EpochUse, Ports
 
 from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, private_key
 
-SIGNER = Signer("service/gateway", "key")
+SIGNER = Signer("service/gateway", "3f" * 16)
 
 
 @dataclass
@@ -175,6 +175,18 @@ async def test_the_own_keys_come_first_and_then_every_record_in_order() -> None:
     opened = [envelope.open(value).event for value in topics.signed]
     entries = [event.entry_id for event in opened if isinstance(event, EnvelopeNotarized)]
     assert entries == [*(one.id for one in stated), stated[0].id]
+
+
+async def test_a_statement_names_the_key_that_its_record_was_sealed_with() -> None:
+    topics = MemoryTopics()
+
+    await notarizing(topics).handle([record(Stated(TaskSubmitted.example()))])
+
+    stated = [one.event for one in map(envelope.open, topics.signed) if isinstance(one.event, EnvelopeNotarized)]
+    _, statement = read_leaf(stated[0].leaf)
+    assert statement is not None
+    assert statement.sealed_with == SIGNER.key_id
+    assert Statement.parse(statement.encode()) == statement
 
 
 async def test_after_an_outage_the_same_records_give_the_same_entries() -> None:
@@ -321,7 +333,8 @@ async def test_what_a_key_signed_stands_before_the_directory_that_ends_it() -> N
     await handler.handle([record(Stated(TaskSubmitted.example()))])
     topics.hold()
     batch = asyncio.create_task(handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4()))]))
-    await topics.reached.wait()
+    async with asyncio.timeout(10):
+        await topics.reached.wait()
 
     root = Root(bytes(range(32)))
     directory = KeyDirectory(
