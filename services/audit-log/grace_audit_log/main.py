@@ -65,7 +65,7 @@ def build(settings: Settings | None = None) -> Service:
         settings,
         Database(database_url),
         streams=[
-            RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch),
+            RecordStream(settings.service, "ledger", (topics.SIGNATURE,), sealing, most=settings.batch, guarded=True),
             RecordStream(settings.service, "cosigned", (topics.WITNESS,), cosigned),
         ],
         background=[

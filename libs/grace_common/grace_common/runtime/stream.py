@@ -21,12 +21,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka import TopicPartition as Partition
 from faststream.kafka.message import FAKE_CONSUMER
 from faststream.middlewares import AckPolicy
 from faststream.security import BaseSecurity, SASLScram256
 
 from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Context, Envelope, UnsupportedVersion
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import GraceError, Refused
 from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.operation import RecordRefused
 from grace_common.contract.topics import Topic, by_name
@@ -75,16 +76,25 @@ class RecordHandler(Protocol):
         ...
 
     async def handle(self, records: Sequence[SealedRecord]) -> None:
-        """Return when the effects of all records are durable; their offsets are committed then."""
+        """Return when the effects of all records are durable; their offsets are committed then.
+
+        raises  Displaced when others have handled records meanwhile: `start_at` is asked again
+        """
         ...
+
+
+class Displaced(GraceError):
+    """The handler of a guarded stream is not where it was: another instance has handled records."""
 
 
 @dataclass(frozen=True)
 class RecordStream:
     """A consumer group that reads verified records as they are, without opening them.
 
-    most    records in one call of the handler, at the most
-    wait_s  how long the broker may hold records back to hand over more at once; they come at once when 1 MiB is there
+    most     records in one call of the handler, at the most
+    wait_s   how long the broker may hold records back to hand over more at once; they come at once when 1 MiB is there
+    guarded  the handler itself sees to it that one instance acts and where it begins, so every instance reads its one
+             partition: the next one need not wait until the broker believes that the one before is gone
     """
 
     service: str
@@ -93,6 +103,11 @@ class RecordStream:
     handler: RecordHandler
     most: int = 500
     wait_s: float = 0.0
+    guarded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.guarded and [topic.partitions for topic in self.topics] != [1]:
+            raise TypeError(f"{self.group} is guarded, which is for one topic of one partition")
 
     @property
     def group_id(self) -> str:
@@ -133,8 +148,15 @@ def subscribe(
     *,
     most: int,
     wait_s: float = 0.0,
+    guarded: bool = False,
 ) -> Any:
     """Subscribe `receive` to raw records of `topics`; return FastStream's subscriber (its `.consumer` commits)."""
+    reading: dict[str, Any] = {
+        "group_instance_id": f"{group_id}.{settings.instance}",  # a restart rejoins at once, without a rebalance
+        "listener": listener,
+    }
+    if guarded:
+        reading = {"partitions": [Partition(topic.name, 0) for topic in topics]}
 
     async def parse(message: Any) -> KafkaMessage:
         # Acknowledging is ours, so the message gets no consumer. FastStream's own parser decodes every header as
@@ -148,10 +170,9 @@ def subscribe(
         await receive(records)
 
     subscriber = kafka.subscriber(
-        *(topic.name for topic in topics),
+        *(() if guarded else (topic.name for topic in topics)),
         batch=True,
         group_id=group_id,
-        group_instance_id=f"{group_id}.{settings.instance}",  # a restart rejoins at once, without a rebalance
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.MANUAL,
         isolation_level="read_committed",
@@ -164,7 +185,7 @@ def subscribe(
         * 3600
         * 1000,  # an outage of the database is waited out here, without leaving the group
         session_timeout_ms=15_000,
-        listener=listener,
+        **reading,
         parser=parse,
         decoder=decode,
         no_reply=True,
@@ -391,6 +412,8 @@ class StreamConsumer(ConsumerRebalanceListener):
         self._gate = gate
         self._settings = settings
         self._stopped_by = stopped_by
+        self._begun = not stream.guarded
+        self._beginning: asyncio.Task[None] | None = None
         self._subscriber: Any = None
         self._commits = Commits(stream.group, lambda: self._subscriber.consumer, stopped_by)
         self.missing: str | None = None
@@ -405,32 +428,51 @@ class StreamConsumer(ConsumerRebalanceListener):
             self,
             most=self._stream.most,
             wait_s=self._stream.wait_s,
+            guarded=self._stream.guarded,
         )
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         for partition in assigned:
-            position = await patiently(
-                partial(self._stream.handler.start_at, partition.topic, partition.partition), self
-            )
-            if position is None:
-                continue
-            # The handler remembers a place in this log only if the group has come so far in it. A broker that lost its
-            # data begins another log: then all of it is read, and what is known already is recognised.
-            committed = await patiently(partial(self._subscriber.consumer.committed, partition), self)
-            if committed is not None:
-                self._subscriber.consumer.seek(partition, min(position, committed))
+            position = await self._position(partition)
+            if position is not None:
+                self._subscriber.consumer.seek(partition, position)
+
+    async def _position(self, partition: TopicPartition) -> int | None:
+        """Return where to begin; None: where the group left off, or at the beginning."""
+        position = await patiently(partial(self._stream.handler.start_at, partition.topic, partition.partition), self)
+        if position is None:
+            return None
+        # The handler remembers a place in this log only if the group has come so far in it. A broker that lost its
+        # data begins another log: then all of it is read, and what is known already is recognised.
+        committed = await patiently(partial(self._subscriber.consumer.committed, partition), self)
+        return None if committed is None else min(position, committed)
+
+    async def _begin(self, first: Record) -> None:
+        """Go to where a guarded stream begins; `first` is the first record that was not handled."""
+        partition = TopicPartition(first.topic, first.partition)
+        position = await self._position(partition)
+        self._subscriber.consumer.seek(partition, first.offset if position is None else position)
+        self._begun = True
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Nothing is held between batches but their positions."""
         await self._commits.flush()
 
     async def stop(self) -> None:
-        """Commit what is done, while there is a connection."""
+        """Commit what is done, while there is a connection; whoever stands by does so no longer."""
+        if self._beginning is not None:
+            self._beginning.cancel()
         await self._commits.flush()
 
     async def _receive(self, records: Sequence[Record]) -> None:
         failpoint.reached(self._stream.group, "received")
         try:
+            if not self._begun:
+                self._beginning = asyncio.create_task(self._begin(records[0]))
+                await asyncio.wait([self._beginning])
+                if not self._beginning.cancelled():
+                    self._beginning.result()
+                return
             with telemetry.BATCH_SECONDS.labels(self._stream.group_id).time():
                 verified = await self._verified(records)
                 if verified:
@@ -438,6 +480,9 @@ class StreamConsumer(ConsumerRebalanceListener):
             telemetry.HANDLED.labels(self._stream.group, "handled").inc(len(verified))
             failpoint.reached(self._stream.group, "handled")
             self._commits.note(last_positions(records))
+        except Displaced:
+            self._begun = False
+            self._subscriber.consumer.seek(TopicPartition(records[0].topic, records[0].partition), records[0].offset)
         except Exception as error:
             fail(self._stopped_by, error)
             raise
@@ -445,8 +490,13 @@ class StreamConsumer(ConsumerRebalanceListener):
     async def again(self, record: Record) -> None:
         """Handle one record once more: a dead letter that an operator replays."""
         verified = await self._verified([record])
-        if verified:
-            await patiently(lambda: self._stream.handler.handle(verified), self)
+        while verified:
+            try:
+                await patiently(lambda: self._stream.handler.handle(verified), self)
+                return
+            except Displaced:
+                self._begun = False  # the stream itself has to begin anew as well
+                await self._position(TopicPartition(record.topic, record.partition))
 
     @property
     def topics(self) -> Sequence[Topic]:

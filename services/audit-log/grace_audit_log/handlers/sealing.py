@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime.seal import SealedRecord
+from grace_common.runtime.stream import Displaced
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 
 from grace_audit_log.domain.entry import Entry, first_copies, read_entry
@@ -28,6 +29,7 @@ class Sealing:
         self._recent = recent
         self._head: Head | None = None
         self._taking_over = asyncio.Lock()
+        self._displaced = False  # another instance wrote after this one had been told where to begin
         self.committed = asyncio.Event()
         self.directories: list[bytes] = []  # signed versions of the key directory that were committed just now
         self.copies: set[int] = set()  # indices of entries that came again: whoever sent them has not heard of them
@@ -38,15 +40,22 @@ class Sealing:
         return self._head is not None
 
     async def start_at(self, topic: str, partition: int) -> int | None:
-        """Begin after the last record that the ledger contains; an empty ledger begins where the group left off."""
+        """Begin, once this instance is the writer, after the last record that the ledger contains.
+
+        An empty ledger begins where the group left off.
+        """
+        await self.lead()
+        self._displaced = False
         offset = await self._reader.position(partition)
         return None if offset is None else offset + 1
 
     async def handle(self, records: Sequence[SealedRecord]) -> None:
-        """Return when every entry of these records is committed."""
+        """Return when every entry of these records is committed; raises Displaced when another instance wrote."""
         entries = first_copies(_readable(records))
         while True:
             head = await self.lead()
+            if self._displaced:
+                raise Displaced("another audit-log has written; this one goes on after its last record")
             try:
                 await self._seal(head, entries, Position(records[-1].partition, records[-1].offset))
                 return
@@ -70,7 +79,7 @@ class Sealing:
                 except Unready as error:
                     if not told:
                         _log.info("standing_by", why=str(error))
-                        told = True
+                        told = self._displaced = True
                     await asyncio.sleep(_STAND_BY_S)
             return self._head
 

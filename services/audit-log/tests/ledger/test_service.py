@@ -21,6 +21,7 @@ from grace_common.contract.events.ledger import CheckpointPublished, EntriesSeal
 from grace_common.contract.events.signature import EnvelopeNotarized
 from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.service import Service
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import SignatureType, VerifierKey
@@ -29,16 +30,22 @@ from grace_common.transparency.tile import TreeReader
 from grace_common.transparency.witness import open_signed
 from pydantic import SecretStr
 
+COMMAND = [sys.executable, "-m", "grace_audit_log"]
 
-def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the audit-log as a supervisor does."""
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment from which a process reads these settings."""
     given = {
         f"GRACE_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
         for name, value in settings.model_dump(exclude_none=True).items()
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GRACE_")}
-    command = [sys.executable, "-m", "grace_audit_log", *arguments]
-    return subprocess.run(command, env=kept | given, capture_output=True, text=True, check=False, timeout=120)
+    return {name: value for name, value in os.environ.items() if not name.startswith("GRACE_")} | given
+
+
+def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the audit-log as a supervisor does."""
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, env=environment(settings), capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +116,60 @@ async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_
     assert exported.stdout == f"exported {checkpoint.size} entries to {tmp_path / 'export'}\n"
     live = content(settings.publication_dir)
     assert content(tmp_path / "export").items() <= live.items()
+
+
+async def test_an_instance_that_stands_by_goes_on_where_one_that_was_killed_left_off(
+    deployment: Deployment, settings: Settings
+) -> None:
+    async def sealed(*entries: EnvelopeNotarized) -> list[int]:
+        await deployment.send("crypto-signer", *(stated(entry, "/grace/crypto-signer") for entry in entries))
+        places, _ = await until_told(ledger, [entry.entry_id for entry in entries])
+        return [places[entry.entry_id] for entry in entries]
+
+    async with deployment.reading("gateway", topics.LEDGER) as ledger:
+        first = await asyncio.create_subprocess_exec(*COMMAND, env=environment(settings), stdout=subprocess.DEVNULL)
+        second = build(settings.model_copy(update={"instance": "second"}))
+        running_second = None
+        try:
+            before = await sealed(notarized())
+            running_second = asyncio.create_task(second.run())
+            await until_standing_by(second)
+            before += await sealed(notarized(), notarized())
+            first.kill()
+            await first.wait()
+            after = await sealed(notarized(), notarized())
+            assert (await second.readiness())["publication"] is None
+        finally:
+            if first.returncode is None:
+                first.kill()
+            await first.wait()
+            if running_second is not None:
+                second.end()
+                await running_second
+
+    assert [*before, *after] == list(range(before[0], before[0] + 5))
+
+
+async def until_standing_by(service: Service) -> None:
+    """Wait until the service lacks nothing but the lock that another instance holds."""
+    async with asyncio.timeout(60):
+        while True:
+            missing = {name: why for name, why in (await service.readiness()).items() if why is not None}
+            if missing.keys() == {"publication"} and "standing by" in missing["publication"]:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_an_instance_that_stands_by_stops_when_it_is_told_to(deployment: Deployment, settings: Settings) -> None:
+    async with running(build(settings)), deployment.reading("gateway", topics.LEDGER) as ledger:
+        second = build(settings.model_copy(update={"instance": "second"}))
+        task = asyncio.create_task(second.run())
+        await until_standing_by(second)
+        entry = notarized()
+        await deployment.send("crypto-signer", stated(entry, "/grace/crypto-signer"))
+        await until_told(ledger, [entry.entry_id])  # which the second instance holds in its hands as well
+        second.end()
+        await task
 
 
 async def test_what_the_witness_cosigned_is_published_beside_the_newest_checkpoint(
