@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 from grace_cli.stack.home import Home
 from grace_cli.stack.plan import StackPlan, identities, installed_services
+from grace_cli.testing.disks import fill
 
 from tools.chaos.load import Load
 from tools.chaos.patience import until
@@ -24,19 +25,6 @@ from tools.chaos.stack import KAFKA, POSTGRES, Stack, running
 FOLDERS: Final = {POSTGRES: "server", KAFKA: "kafka"}
 # Without code-gen, whose sandbox cannot be had within the sandbox in which this runs.
 SERVICES: Final = ("gateway", "consensus", "crypto-signer", "audit-log", "mtl-orchestrator")
-_PIECE: Final = b"x" * 65536
-
-
-def fill(folder: Path) -> Path:
-    """Leave not a byte on the disk; return the file that took it."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(_PIECE):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("a file cannot end by itself")
 
 
 async def full(stack: Stack, name: str) -> dict[str, Any]:

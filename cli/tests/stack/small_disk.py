@@ -18,21 +18,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from grace_cli.errors import CliError
 from grace_cli.stack.embedded import EmbeddedKafka, EmbeddedPostgres, default_cache
 from grace_cli.stack.status import Board, StackStatus, State, read_status
+from grace_cli.testing.disks import fill
 from grace_common.runtime.outage import describe_outage, is_outage
 
 PIECE = b"x" * 65536
-
-
-def fill(folder: Path) -> Path:
-    """Leave not a byte on the disk; return the file that took it."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(PIECE):
-                pass
-        except OSError:
-            return filler
-    raise AssertionError("a file cannot end by itself")
 
 
 async def postgres(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,5 @@
 """Real servers on a real disk that becomes full: they say so, lose nothing, and go on when there is space."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +8,7 @@ from typing import Any
 import pytest
 from grace_cli.errors import CliError
 from grace_cli.stack.disk import require_room
-from grace_cli.testing.stack import default_cache
+from grace_cli.testing.disks import on_small_disks
 
 pytestmark = pytest.mark.stack
 SCENARIOS = Path(__file__).with_name("small_disk.py")
@@ -27,21 +23,8 @@ def folder() -> Iterator[Path]:
 
 
 def on_a_small_disk(kind: str, folder: Path) -> dict[str, Any]:
-    """Run a scenario of small_disk.py where `folder` is a file system of SMALL_BYTES."""
-    sandbox = ["bwrap", "--die-with-parent", "--dev-bind", "/", "/"]
-    if os.geteuid() == 0:
-        sandbox += ["--cap-add", "ALL"]  # PostgreSQL is run as another account then
-    disk = ["--size", str(SMALL_BYTES), "--perms", "0755", "--tmpfs", str(folder)]
-    done = subprocess.run(
-        [*sandbox, *disk, sys.executable, str(SCENARIOS), kind, str(folder)],
-        env=dict(os.environ) | {"GRACE_CACHE": str(default_cache().folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    """Run a scenario of small_disk.py where `folder` is a small disk."""
+    return on_small_disks([str(SCENARIOS), kind, str(folder)], [folder], SMALL_BYTES)
 
 
 @pytest.mark.parametrize(("kind", "names"), [("postgres", "PostgreSQL"), ("kafka", "Kafka")])
