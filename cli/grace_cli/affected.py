@@ -1,6 +1,6 @@
 """Which entries of a published log rest on a key that fell into wrong hands: those it sealed, signed or derived."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -8,7 +8,7 @@ from typing import Final, Literal
 from grace_common.contract.errors import Refused
 from grace_common.transparency.attestation import Attestation
 from grace_common.transparency.checkpoint import Checkpoint
-from grace_common.transparency.statement import OperationKey, Statement, read_leaf
+from grace_common.transparency.statement import OperationKey, read_leaf
 from grace_common.transparency.tile import WIDTH, TileReader, decode_bundle, new_bundles, read_tile
 
 EPOCH: Final = "epoch:"
@@ -32,23 +32,20 @@ class AffectedEntry:
 
 
 def affected_entries(
-    log: TileReader, checkpoint: Checkpoint, key: str, since: datetime | None, advance: Callable[[int], object] = int
+    log: TileReader, checkpoint: Checkpoint, key: str, since: datetime | None
 ) -> Iterator[AffectedEntry]:
     """Yield the entries of the checkpoint's tree that rest on a key, in the log's order.
 
     key    id of a workload's, notary, attestation, CA or operation key; or `epoch:N` for the seed of that number
-    since  entries that claim an earlier time are left out
+    since  entries that claim an earlier time are left out; an attestation claims none
     """
     derived: set[str] = set()  # ids of the keys that came of the epoch's seed
     epoch = int(key.removeprefix(EPOCH)) if key.startswith(EPOCH) else None
     for bundle in new_bundles(0, checkpoint.size):
-        first = bundle.index * WIDTH
-        entries = decode_bundle(read_tile(log, bundle))
-        for index, leaf in enumerate(entries, first):
+        for index, leaf in enumerate(decode_bundle(read_tile(log, bundle)), bundle.index * WIDTH):
             found = _judged(index, leaf, key, epoch, derived)
-            if found is not None and (since is None or found.time == "" or _at(found.time) >= since):
+            if found is not None and (since is None or not found.time or datetime.fromisoformat(found.time) >= since):
                 yield found
-        advance(len(entries))
 
 
 def _judged(index: int, leaf: bytes, key: str, epoch: int | None, derived: set[str]) -> AffectedEntry | None:
@@ -73,12 +70,4 @@ def _judged(index: int, leaf: bytes, key: str, epoch: int | None, derived: set[s
     if fact is None:
         about = Attestation.parse(envelope.payload)
         return AffectedEntry(index, how, "", about.predicate_type, "", about.subjects[0].name)
-    return _described(index, how, fact)
-
-
-def _described(index: int, how: How, fact: Statement) -> AffectedEntry:
     return AffectedEntry(index, how, fact.time, fact.type, fact.actor, fact.correlation_id)
-
-
-def _at(time: str) -> datetime:
-    return datetime.fromisoformat(time)

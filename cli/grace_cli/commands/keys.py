@@ -7,7 +7,7 @@ import typer
 
 from grace_cli import ceremonies
 from grace_cli.errors import CliError, Exit
-from grace_cli.options import AsJson, AsUser, Limit, print_json
+from grace_cli.options import AsJson, AsUser, print_json
 
 if TYPE_CHECKING:
     from grace_cli.affected import AffectedEntry
@@ -110,7 +110,9 @@ def affected(
     producer: Annotated[
         bool, typer.Option("--producer", help="It is an outside producer's: what was asked for in its name.")
     ] = False,
-    limit: Limit = 1_000,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="With --producer: how many at the most; 1,000 without it.")
+    ] = None,
     as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
@@ -118,8 +120,12 @@ def affected(
     from grace_cli.tables import print_table
 
     if producer:
-        _affected_by_owner(key_id, since, limit, as_user, as_json)
+        if log is not None:
+            raise CliError("--log and --producer are named", "a producer's are asked of the gateway", Exit.USAGE)
+        _affected_by_owner(key_id, since, limit or 1_000, as_user, as_json)
         return
+    if limit is not None:
+        raise CliError("--limit is for --producer", "all entries that rest on a key are listed", Exit.USAGE)
     items = _affected(key_id, since, log)
     if as_json:
         print_json({"key_id": key_id, "since": since, "items": [asdict(item) for item in items]})

@@ -118,6 +118,8 @@ def test_what_names_no_key_no_time_or_no_log_is_said(run: Run, tmp_path: Path) -
     log = ("--log", str(tmp_path / "log"))
 
     assert run("keys", "affected", "epoch:x", *log).code == Exit.USAGE
+    assert run("keys", "affected", SEALED, "--limit", "3", *log).code == Exit.USAGE
+    assert run("keys", "affected", SEALED, "--producer", *log).code == Exit.USAGE
     assert run("keys", "affected", SEALED, "--since", "yesterday", *log).code == Exit.USAGE
     assert run("keys", "affected", SEALED, "--since", "2026-11-23T00:00:00", *log).code == Exit.USAGE
     (tmp_path / "log" / "tile/entries/000.p/8").unlink()
