@@ -254,11 +254,11 @@ class Policy:
 # 4: the entries
 
 
-def check_inclusion(leaf: bytes, index: int, proof: list[bytes], tree: Checkpoint) -> None:
-    """RFC 9162, section 2.1.3.2."""
-    if index >= tree.size:
-        raise Rejected(f"the index lies outside a tree of {tree.size}")
-    node, last, reached = index, tree.size - 1, sha256(b"\x00" + leaf).digest()
+def climb(leaf: bytes, index: int, size: int, proof: list[bytes]) -> bytes:
+    """Return the root that a proof leads to from a leaf at a place: RFC 9162, section 2.1.3.2."""
+    if index >= size:
+        raise Rejected(f"the index lies outside a tree of {size}")
+    node, last, reached = index, size - 1, sha256(b"\x00" + leaf).digest()
     for sibling in proof:
         if last == 0:
             raise Rejected("the inclusion proof has hashes left over")
@@ -269,8 +269,34 @@ def check_inclusion(leaf: bytes, index: int, proof: list[bytes], tree: Checkpoin
         else:
             reached = sha256(b"\x01" + reached + sibling).digest()
         node, last = node >> 1, last >> 1
-    if last or reached != tree.root:
+    if last:
+        raise Rejected("the inclusion proof ends below the root")
+    return reached
+
+
+def check_inclusion(leaf: bytes, index: int, proof: list[bytes], tree: Checkpoint) -> None:
+    if climb(leaf, index, tree.size, proof) != tree.root:
         raise Rejected("the inclusion proof does not lead to the checkpoint's root")
+
+
+def pae(type_: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding."""
+    name = type_.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload)
+
+
+def check_batched(public_key: bytes, signature: bytes, message: bytes, what: str) -> None:
+    """A statement's signature, made for it alone or for it and others: docs/ledger-format.md, "Signatures"."""
+    if len(signature) > 64:
+        path = [signature[at : at + 32] for at in range(72, len(signature), 32)]
+        if len(signature) < 72 or any(len(each) != 32 for each in path):
+            raise Rejected(f"the signature on {what} has {len(signature)} bytes")
+        index, size = (int.from_bytes(signature[at : at + 4], "big") for at in (64, 68))
+        if size < 2:
+            raise Rejected(f"the signature on {what} says that it was made over a batch of {size}")
+        root = climb(message, index, size, path)
+        signature, message = signature[:64], pae("application/vnd.grace.signature-batch", root)
+    check_signature(public_key, signature, message, what)
 
 
 class Envelope:
@@ -298,14 +324,14 @@ class Envelope:
         ((name, signature),) = self.signatures if len(self.signatures) == 1 else ((None, b""),)
         if name is None or name not in keys:
             raise Rejected("it is not signed, once, with a key announced before for this kind of entry")
-        check_signature(keys[name], signature, self.signed, f"the envelope, by key {name},")
+        check = check_batched if self.type == STATEMENT else check_signature
+        check(keys[name], signature, self.signed, f"the envelope, by key {name},")
         return name
 
     @property
     def signed(self) -> bytes:
         """What the signatures are over: DSSE's pre-authentication encoding."""
-        type_ = self.type.encode()
-        return b"DSSEv1 %d %s %d %s" % (len(type_), type_, len(self.payload), self.payload)
+        return pae(self.type, self.payload)
 
     def is_signed_by(self, public_key: bytes) -> bool:
         """Tell whether signatures name this key, and all that do are by it."""

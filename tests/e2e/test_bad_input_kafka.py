@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Context, encode, first
+from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, MAX_RECORD_BYTES, Context, encode, first
 from grace_common.contract.events.task import DecisionRequested
 from grace_common.contract.topics import INTAKE, OPERATION, ROUND, TASK
 from uuid_utils import uuid7
@@ -196,7 +196,7 @@ def test_an_outside_record_asked_twice_is_one_task(bus: Bus, outsider: Outsider,
         (b"\x00\xff no event", "malformed", "not JSON"),
         (orjson.dumps({"specversion": "1.0", "id": "1", "source": "e2e"}), "malformed", "lacks type"),
         (b"x" * (MAX_ENVELOPE_BYTES + 1), "malformed", "at most"),
-        (b"x" * (2 * MAX_ENVELOPE_BYTES + 1), "oversized", "limit"),
+        (b"x" * (MAX_RECORD_BYTES + 1), "oversized", "limit"),
     ],
     ids=["no event", "incomplete", "too large", "oversized"],
 )

@@ -23,10 +23,13 @@ from grace_common.transparency.attestation import (
     Attestation,
     Subject,
 )
-from grace_common.transparency.dsse import sign_envelope
+from grace_common.transparency.attestation import PAYLOAD_TYPE as ATTESTATION_TYPE
+from grace_common.transparency.batch_signature import BATCH_TYPE, sign_batch
+from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae, sign_envelope
+from grace_common.transparency.merkle import leaf_hash
 from grace_common.transparency.note import Note, SignatureType, cosign
 from grace_common.transparency.receipt import ReceiptRejected, make_receipt, verify_receipt
-from grace_common.transparency.statement import PAYLOAD_TYPE
+from grace_common.transparency.statement import PAYLOAD_TYPE, Statement
 from grace_common.transparency.strict import compact_json
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -465,3 +468,43 @@ def test_the_payload_of_an_approval_is_the_record_as_it_was_made() -> None:
     shown = [b64decode(entry["payload"]) for entry in whole["entries"] if "payload" in entry]
 
     assert [json.loads(record)["data"]["by"] for record in shown] == ["grace"]
+
+
+class BatchedAttester(MemoryLedger):
+    """Signs attestations together with something else, which statements alone may be."""
+
+    def attest(self, attested: Attestation) -> int:
+        payload_type, payload = ATTESTATION_TYPE, attested.encode()
+        signature = sign_batch([pae(payload_type, payload), b"something else"], self.attester.sign)[0]
+        signed = DsseEnvelope(payload_type, payload, (EnvelopeSignature(self.attester.key_id, signature),))
+        return self.log.append(signed.encode())
+
+
+class LonelyBatch(MemoryLedger):
+    """Signs statements as batches of one, which is another spelling of a plain signature."""
+
+    def _leaf(self, fact: Statement, key: SeededKey) -> bytes:
+        payload = fact.encode()
+        root = leaf_hash(pae(PAYLOAD_TYPE, payload))
+        signature = key.sign(pae(BATCH_TYPE, root)) + bytes((0, 0, 0, 0, 0, 0, 0, 1))
+        return DsseEnvelope(PAYLOAD_TYPE, payload, (EnvelopeSignature(key.key_id, signature),)).encode()
+
+
+class StrangeBatch(MemoryLedger):
+    """Signs each statement with the path of another one of its batch."""
+
+    def _leaf(self, fact: Statement, key: SeededKey) -> bytes:
+        payload = fact.encode()
+        signature = sign_batch([pae(PAYLOAD_TYPE, payload), b"something else"], key.sign)[1]
+        return DsseEnvelope(PAYLOAD_TYPE, payload, (EnvelopeSignature(key.key_id, signature),)).encode()
+
+
+@pytest.mark.parametrize("ledger", [BatchedAttester, LonelyBatch, StrangeBatch])
+def test_both_verifiers_refuse_a_batched_signature_that_is_none(ledger: type[MemoryLedger]) -> None:
+    delivery = ledger().deliver()
+    case = Case("", "", delivery.receipt.encode(), delivery.artifact, delivery.log_vkey)
+
+    [alone] = stand_alone([case])
+
+    assert "signature" in str(case.refusal())
+    assert "signature" in str(alone)

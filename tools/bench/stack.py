@@ -112,10 +112,10 @@ def running() -> Iterator[Bench]:
             "GRACE_OUTBOX_RESEND_S": "3600",
         }
         home = find_home(environ, ROOT)
-        started = time.monotonic()
-        up(home, environ, Silent())
-        cold = time.monotonic() - started
         try:
+            started = time.monotonic()
+            up(home, environ, Silent())
+            cold = time.monotonic() - started
             down(home)
             started = time.monotonic()
             up(home, environ, Silent())

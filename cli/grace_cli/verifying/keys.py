@@ -7,6 +7,7 @@ from typing import Final
 from grace_common.contract.errors import Refused
 from grace_common.transparency import attestation
 from grace_common.transparency.attestation import Attestation
+from grace_common.transparency.batch_signature import verify_batched
 from grace_common.transparency.dsse import DsseEnvelope, pae
 from grace_common.transparency.ed25519 import SignatureInvalid, verify_signature
 from grace_common.transparency.statement import (
@@ -21,7 +22,8 @@ from grace_cli.verifying.faults import Fault
 
 KeyName = tuple[str, str]  # whose key it is (`ca`, `notary`, `attestation` or an operation's id), and its key id
 AUTHORITY: Final = "ca"
-PURPOSES: Final = (AUTHORITY, "notary", "attestation")
+ATTESTATION: Final = "attestation"
+PURPOSES: Final = (AUTHORITY, "notary", ATTESTATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Pending:
 
     def verify(self, public_key: bytes) -> Fault | None:
         """Return what is wrong with the signature."""
-        return _verified(self.index, self.name[1], public_key, self.signature, self.message)
+        return _verified(self.index, self.name, public_key, self.signature, self.message)
 
     @property
     def unannounced(self) -> Fault:
@@ -103,7 +105,7 @@ def check_entries(entries: Sequence[tuple[int, bytes]], known: Mapping[KeyName, 
         message = pae(envelope.payload_type, envelope.payload)
         if (public_key := keys.get(name)) is None:
             check.pending.append(Pending(index, name, signature.signature, message, announces))
-        elif fault := _verified(index, name[1], public_key, signature.signature, message):
+        elif fault := _verified(index, name, public_key, signature.signature, message):
             check.faults.append(fault)
         elif announces is not None:
             keys[announces.name] = announces.public_key
@@ -124,7 +126,7 @@ def _read(leaf: bytes) -> tuple[DsseEnvelope, Statement | Attestation]:
 
 def _signer(said: Statement | Attestation) -> str:
     if isinstance(said, Attestation):
-        return "attestation"
+        return ATTESTATION
     match said.announced:
         case PublishedKey():
             return AUTHORITY
@@ -142,9 +144,11 @@ def _announced(index: int, said: Statement | Attestation) -> Announced | None:
     return None
 
 
-def _verified(index: int, key_id: str, public_key: bytes, signature: bytes, message: bytes) -> Fault | None:
+def _verified(index: int, name: KeyName, public_key: bytes, signature: bytes, message: bytes) -> Fault | None:
+    owner, key_id = name
+    verify = verify_signature if owner == ATTESTATION else verify_batched
     try:
-        verify_signature(public_key, signature, message, f"entry {index}")
+        verify(public_key, signature, message, f"entry {index}")
     except SignatureInvalid:
         return Fault(index, f"entry {index}: its signature is not by the key {key_id} that it names")
     return None

@@ -8,22 +8,22 @@ from time import monotonic
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
-import orjson
 from grace_common.contract import envelope, topics
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
-from grace_common.contract.events.signature import EnvelopeNotarized, OperationKeyGenerated
+from grace_common.contract.events.signature import EntriesNotarized
 from grace_common.contract.events.task import TaskSubmitted
 from grace_common.runtime.clock import SystemClock
 from grace_common.transparency.dsse import verify_envelope
-from grace_common.transparency.statement import OperationKey, read_leaf
+from grace_common.transparency.statement import OperationKey, read_leaf, verifier_of
 
 from grace_crypto_signer.adapters import backup_file, key_files
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.epoch_store import open_epoch
 from grace_crypto_signer.adapters.share_files import THRESHOLD, HeldShare
+from grace_crypto_signer.domain.entry import signed
 from grace_crypto_signer.domain.keyring import Keyring
-from grace_crypto_signer.domain.notary import Notary, OwnKeys
+from grace_crypto_signer.domain.notary import KEY_ENTRY, Notary, OwnKeys
 
 _PASSPHRASE: Final = b"of the drill alone"
 
@@ -88,18 +88,19 @@ def _signs(keyring: Keyring, own: OwnKeys, number: int) -> int:
             event=example,
         )
     )
-    values = Notary(keyring, own).notarize(example.TOPIC.name, example.partition_key.encode(), stated, topics.GATEWAY)
+    drafts = Notary(keyring, own).notarize(example.TOPIC.name, example.partition_key.encode(), stated, topics.GATEWAY)
     known = {own.notary.key_id: own.notary.public_key}
     types = []
-    for value in values:
+    for value in signed(drafts):
         event = envelope.open(value).event
-        if not isinstance(event, OperationKeyGenerated | EnvelopeNotarized):
-            raise Refused(f"the restored signer stated {orjson.loads(value)['type']}, which was not asked for")
-        signed, statement = read_leaf(event.leaf)
-        verify_envelope(signed, known)
-        if statement is not None and isinstance(statement.announced, OperationKey):
-            known = {statement.announced.key_id: statement.announced.public_key}
-        types.append(event.TYPE)
-    if types != [OperationKeyGenerated.TYPE, EnvelopeNotarized.TYPE]:
+        if not isinstance(event, EntriesNotarized):
+            raise Refused(f"the restored signer stated {event.TYPE}, which was not asked for")
+        for entry in event.entries:
+            leaf, statement = read_leaf(entry.leaf.encode())
+            verify_envelope(leaf, known, verifier_of(leaf))
+            if statement is not None and isinstance(statement.announced, OperationKey):
+                known = {statement.announced.key_id: statement.announced.public_key}
+            types.append(entry.entry_type)
+    if types != [KEY_ENTRY, TaskSubmitted.TYPE]:
         raise Refused(f"the restored signer stated {types}")
     return len(types)

@@ -22,6 +22,8 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event, answer_id, event_types
 
 MAX_ENVELOPE_BYTES: Final = 48 * 1024
+# Notarised entries carry an envelope as a JSON text, in which each of its bytes takes two at the most, and a statement.
+MAX_RECORD_BYTES: Final = 3 * MAX_ENVELOPE_BYTES
 MAX_DEPTH: Final = 32
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # an escape, not an escaped backslash before u0000
 CONTENT_TYPE: Final = "application/cloudevents+json"

@@ -113,7 +113,7 @@ class Sealer:
         if len(records) == 1:
             return [self.seal(records[0])]
         leaves = [merkle.leaf_hash(encoding(record.topic, record.key, record.value)) for record in records]
-        root, paths = _root_and_paths(leaves)
+        root, paths = merkle.root_and_paths(leaves)
         signature = self._key.sign(batch_encoding(root))
         size = len(leaves)
         content_type, key_id = CONTENT_TYPE.encode(), self.key_id.encode()
@@ -174,24 +174,6 @@ class SealCheck:
             public_key.verify(signature, message)
         except InvalidSignature as error:
             raise BadSeal("the seal does not cover this value, key and topic") from error
-
-
-def _root_and_paths(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
-    """Return the RFC 9162 root and every leaf's inclusion path, in one pass over the levels."""
-    paths: list[list[bytes]] = [[] for _ in leaves]
-    level = list(leaves)
-    position = list(range(len(leaves)))
-    while len(level) > 1:
-        for leaf, at in enumerate(position):
-            sibling = at ^ 1
-            if sibling < len(level):
-                paths[leaf].append(level[sibling])
-            position[leaf] = at >> 1
-        parents = [merkle.node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        if len(level) & 1:
-            parents.append(level[-1])  # a last node without sibling moves up unchanged
-        level = parents
-    return level[0], paths
 
 
 def _climb(leaf: bytes, path: bytes, known: Container[_Step]) -> tuple[list[_Step], bytes | None]:

@@ -26,7 +26,7 @@ from faststream.kafka.message import FAKE_CONSUMER
 from faststream.middlewares import AckPolicy
 from faststream.security import BaseSecurity, SASLScram256
 
-from grace_common.contract.envelope import MAX_ENVELOPE_BYTES, Context, Envelope, UnsupportedVersion
+from grace_common.contract.envelope import MAX_RECORD_BYTES, Context, Envelope, UnsupportedVersion
 from grace_common.contract.errors import GraceError, Refused
 from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.operation import RecordRefused
@@ -321,8 +321,8 @@ class Gate:
 
     def _verified(self, record: Record) -> SealedRecord:
         value, key = record.value or b"", record.key or b""
-        if len(value) > MAX_ENVELOPE_BYTES * 2:  # notarised records carry an envelope and its statement
-            raise Oversized(f"the record has {len(value)} bytes and the limit is {MAX_ENVELOPE_BYTES * 2}")
+        if len(value) > MAX_RECORD_BYTES:
+            raise Oversized(f"the record has {len(value)} bytes and the limit is {MAX_RECORD_BYTES}")
         headers = {name: content or b"" for name, content in record.headers}
         timestamp = moment(record)
         signer = self._identities.directory.verify(by_name(record.topic), key, value, headers, timestamp)

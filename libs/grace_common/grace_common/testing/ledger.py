@@ -1,6 +1,6 @@
 """A small ledger in memory, with keys made from fixed seeds: for tests of whatever reads logs, proofs and receipts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,7 +30,7 @@ from grace_common.transparency.statement import (
     Purpose,
     Statement,
     key_id,
-    sign_statement,
+    sign_statements,
 )
 from grace_common.transparency.strict import compact_json, encode_base64
 from grace_common.transparency.tile import TileEdge, TreeReader
@@ -110,9 +110,13 @@ class Delivery:
 
 
 class MemoryLedger:
-    """A log of Grace's statements, signed as the crypto-signer signs them."""
+    """A log of Grace's statements, signed as the crypto-signer signs them.
 
-    def __init__(self) -> None:
+    batched  whether each statement is signed together with two others of its signer, which are not in the log
+    """
+
+    def __init__(self, *, batched: bool = False) -> None:
+        self._batched = batched
         self.ca, self.notary, self.attester = SeededKey("ca"), SeededKey("notary"), SeededKey("attestation")
         self.log = MemoryLog(extensions=(ca_extension(self.ca.public_key),))
         self.log.files["ca"] = f"{encode_base64(self.ca.public_key)}\n".encode()
@@ -122,19 +126,18 @@ class MemoryLedger:
         """Add the CA's statement of a key of the signer; return its index."""
         announced = PublishedKey(key.public_key, purpose)
         fact = statement(f"{purpose}-key", NOTARY_KEY_PUBLISHED, "crypto-signer", "keys", announced=announced)
-        return self.log.append(sign_statement(fact, self.ca.key_id, self.ca.sign))
+        return self.log.append(self._leaf(fact, self.ca))
 
     def announce(self, operation: str) -> int:
         """Add the notary's statement of an operation's key; return its index."""
         announced = OperationKey(SeededKey(operation).public_key, operation, epoch=1)
         fact = statement(f"{operation}-key", OPERATION_KEY_GENERATED, "crypto-signer", operation, announced=announced)
-        return self.log.append(sign_statement(fact, self.notary.key_id, self.notary.sign))
+        return self.log.append(self._leaf(fact, self.notary))
 
     def state(self, id: str, type: str, actor: str, operation: str, payload: bytes) -> int:
         """Add a statement signed with its operation's key; return its index."""
         fact = statement(id, type, actor, operation, digest=sha256(payload).hexdigest())
-        key = SeededKey(operation)
-        return self.log.append(sign_statement(fact, key.key_id, key.sign))
+        return self.log.append(self._leaf(fact, SeededKey(operation)))
 
     def directory(self, version: int = 1, previous: bytes | None = None) -> KeyDirectory:
         """Return a version of the key directory that lists the keys of this ledger, from `TIME` on."""
@@ -163,15 +166,18 @@ class MemoryLedger:
             digest=digest_of(signed),
             about=("key-directory", version),
         )
-        key = SeededKey(operation)
         announced = self.announce(operation)
         self.log.files[f"keys/{int(version):04}.json"] = signed
-        return announced, self.log.append(sign_statement(fact, key.key_id, key.sign))
+        return announced, self.log.append(self._leaf(fact, SeededKey(operation)))
 
     def publish_directory(self, directory: KeyDirectory, *more: SeededKey) -> tuple[tuple[int, int], bytes]:
         """Add a version of the key directory, signed with the root and `more`: its indices and the signed bytes."""
         signed = self.sign_directory(directory, *more, self.root)
         return self.state_directory(signed, str(directory.version)), signed
+
+    def _leaf(self, fact: Statement, key: SeededKey) -> bytes:
+        others = [replace(fact, id=f"{fact.id}-{number}") for number in (1, 2) if self._batched]
+        return sign_statements([*others, fact], key.key_id, key.sign)[-1]
 
     def attest(self, attested: Attestation) -> int:
         """Add an attestation; return its index."""

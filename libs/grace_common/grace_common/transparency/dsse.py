@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grace_common.transparency.ed25519 import Sign, SignatureInvalid, verify_signature
+from grace_common.transparency.ed25519 import Sign, SignatureInvalid, Verify, verify_signature
 from grace_common.transparency.strict import (
     Malformed,
     compact_json,
@@ -95,10 +95,13 @@ def sign_envelope(payload_type: str, payload: bytes, key_id: str, sign: Sign) ->
     return DsseEnvelope(payload_type, payload, (signature,))
 
 
-def verify_envelope(envelope: DsseEnvelope, public_keys: Mapping[str, bytes]) -> list[str]:
+def verify_envelope(
+    envelope: DsseEnvelope, public_keys: Mapping[str, bytes], verify: Verify = verify_signature
+) -> list[str]:
     """Return the ids of the known keys that signed, in the envelope's order.
 
     public_keys  raw Ed25519 keys of 32 bytes by key id
+    verify       how one signature is verified; statements take those of a batch as well
     raises       SignatureInvalid when a signature names a known key and is not by it, or when none names one
     """
     message = pae(envelope.payload_type, envelope.payload)
@@ -106,7 +109,7 @@ def verify_envelope(envelope: DsseEnvelope, public_keys: Mapping[str, bytes]) ->
     for signature in envelope.signatures:
         if signature.key_id in public_keys:
             what = f"the envelope, by key {signature.key_id}"
-            verify_signature(public_keys[signature.key_id], signature.signature, message, what)
+            verify(public_keys[signature.key_id], signature.signature, message, what)
             verified.append(signature.key_id)
     if not verified:
         raise SignatureInvalid(f"the envelope names the keys {list(envelope.key_ids)}, none of which is known")

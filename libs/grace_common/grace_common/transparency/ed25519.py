@@ -11,6 +11,7 @@ PUBLIC_KEY_BYTES = 32  # RFC 8032, section 5.1.5
 SIGNATURE_BYTES = 64  # RFC 8032, section 5.1.6
 
 Sign = Callable[[bytes], bytes]  # message to signature; whoever holds the private key gives it
+Verify = Callable[[bytes, bytes, bytes, str], None]  # as `verify_signature`
 
 
 class SignatureInvalid(Refused):

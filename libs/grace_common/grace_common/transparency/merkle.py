@@ -154,6 +154,24 @@ def audit_path(hashes: Sequence[bytes], index: int) -> list[bytes]:
     return [root_hash(hashes[start:end]) for start, end in inclusion_ranges(index, len(hashes))]
 
 
+def root_and_paths(hashes: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """Return the root over n ≥ 1 leaf hashes and the inclusion proof of each, in one pass over the levels."""
+    paths: list[list[bytes]] = [[] for _ in hashes]
+    level = list(hashes)
+    position = list(range(len(hashes)))
+    while len(level) > 1:
+        for leaf, at in enumerate(position):
+            sibling = at ^ 1
+            if sibling < len(level):
+                paths[leaf].append(level[sibling])
+            position[leaf] = at >> 1
+        parents = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        if len(level) & 1:
+            parents.append(level[-1])  # a last node without sibling moves up unchanged
+        level = parents
+    return level[0], paths
+
+
 def consistency_proof(hashes: Sequence[bytes], old_size: int) -> list[bytes]:
     """Return the proof that the tree over all `hashes` extends the tree over the first `old_size` of them.
 
@@ -176,9 +194,20 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     raises  ProofInvalid otherwise
     source  RFC 9162, section 2.1.3.2
     """
+    _check_digests(root)
+    if climb(leaf, index, size, proof) != root:
+        raise ProofInvalid(f"the inclusion proof of leaf {index} leads to another root than that of the {size} leaves")
+
+
+def climb(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root to which an inclusion proof leads from the leaf hash at `index` of a tree of this size.
+
+    raises  ProofInvalid when the proof has not exactly the hashes that lead there
+    source  RFC 9162, section 2.1.3.2
+    """
     if not 0 <= index < size:
         raise ProofInvalid(f"leaf index {index} lies outside a tree of {size} leaves")
-    _check_digests(leaf, root, *proof)
+    _check_digests(leaf, *proof)
     node, last, reached = index, size - 1, leaf
     for digest in proof:
         if last == 0:
@@ -194,8 +223,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         last >>= 1
     if last != 0:
         raise ProofInvalid(f"the inclusion proof of leaf {index} ends below the root")
-    if reached != root:
-        raise ProofInvalid(f"the inclusion proof of leaf {index} leads to another root than that of the {size} leaves")
+    return reached
 
 
 def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> None:

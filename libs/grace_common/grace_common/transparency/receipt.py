@@ -450,7 +450,7 @@ def _opened(entry: ReceiptEntry, chain: _KeyChain) -> tuple[str, DsseEnvelope, S
     if len(envelope.signatures) != 1:
         raise ReceiptRejected(f"it has {len(envelope.signatures)} signatures; expected one")
     try:
-        (signer,) = verify_envelope(envelope, chain.may_sign(fact))
+        (signer,) = verify_envelope(envelope, chain.may_sign(fact), statement.verifier_of(envelope))
     except Refused as error:
         raise ReceiptRejected(f"{error}, for this kind of entry, before it") from error
     _check_payload(entry, fact)

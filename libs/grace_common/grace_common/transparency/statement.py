@@ -7,12 +7,14 @@ The format, for those who write their own verifier: docs/ledger-format.md.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from grace_common.transparency.dsse import DsseEnvelope, sign_envelope
-from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, Sign
+from grace_common.transparency.batch_signature import sign_batch, verify_batched
+from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae
+from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, Sign, Verify, verify_signature
 from grace_common.transparency.strict import (
     Malformed,
     compact_json,
@@ -209,7 +211,23 @@ def sign_statement(statement: Statement, signer_key_id: str, sign: Sign) -> byte
 
     signer_key_id  `key_id` of the CA for a published key, of the notary for an operation key, else of the operation
     """
-    return sign_envelope(PAYLOAD_TYPE, statement.encode(), signer_key_id, sign).encode()
+    [leaf] = sign_statements([statement], signer_key_id, sign)
+    return leaf
+
+
+def sign_statements(statements: Sequence[Statement], signer_key_id: str, sign: Sign) -> list[bytes]:
+    """Return the leaves of n ≥ 1 statements of one signer, for which its key is used once."""
+    payloads = [statement.encode() for statement in statements]
+    signatures = sign_batch([pae(PAYLOAD_TYPE, payload) for payload in payloads], sign)
+    return [
+        DsseEnvelope(PAYLOAD_TYPE, payload, (EnvelopeSignature(signer_key_id, signature),)).encode()
+        for payload, signature in zip(payloads, signatures, strict=True)
+    ]
+
+
+def verifier_of(envelope: DsseEnvelope) -> Verify:
+    """Return how a leaf's signature is verified: that of a statement may have been made with those of others."""
+    return verify_batched if envelope.payload_type == PAYLOAD_TYPE else verify_signature
 
 
 def read_leaf(leaf: bytes) -> tuple[DsseEnvelope, Statement | None]:

@@ -1,8 +1,8 @@
-"""One entry of the ledger, as the crypto-signer states it on `grace.signature.v1`."""
+"""Entries of the ledger, as the crypto-signer states them on `grace.signature.v1`."""
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from grace_common.contract import (
 )
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import event_types
+from grace_common.contract.events.signature import EntriesNotarized
 from grace_common.transparency.tile import MAX_ENTRY_BYTES
 
 TYPES: Final = frozenset(type_ for type_, event in event_types().items() if event.TOPIC is topics.SIGNATURE)
@@ -68,36 +69,45 @@ class Entry:
         )
 
 
-def read_entry(value: bytes) -> Entry:
-    """Return the entry of one record.
+def read_entries(value: bytes) -> list[Entry | Refused]:
+    """Return the entries of one record, in their order; in the place of one that is none, why not.
 
     Without the contract's classes: they cost five times as much, and whoever wrote this record has used them.
 
-    raises  Refused when the record states no entry
+    raises  Refused when the record does not state entries
     """
     try:
         attributes: dict[str, Any] = orjson.loads(value)
-        if attributes["type"] not in TYPES:
-            raise Refused(f"a record of type {attributes['type']!r} is no entry of the ledger")
-        data: dict[str, Any] = attributes["data"]
+        type_, data = attributes["type"], attributes["data"]
+        if type_ == EntriesNotarized.TYPE:
+            return [_read(each, str.encode) for each in data["entries"]]
+        if type_ in TYPES:  # an entry with a record of its own: its bytes are in base64
+            return [_read(data, _decoded)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"the record states no entries of the ledger: {type(error).__name__}: {error}") from error
+    raise Refused(f"a record of type {type_!r} states no entries of the ledger")
+
+
+def _read(data: dict[str, Any], bytes_of: Callable[[str], bytes]) -> Entry | Refused:
+    try:
         payload = data.get("payload")
         entry = Entry(
             entry_id=UUID(data["entry_id"]),
-            leaf=_bytes(data["leaf"]),
+            leaf=bytes_of(data["leaf"]),
             entry_type=_text(data["entry_type"]),
             operation_id=UUID(data["operation_id"]),
             correlation=_text(data["correlation"]),
             actor=_text(data["actor"]),
             service=_text(data["service"]),
             time=datetime.fromisoformat(data["time"]),
-            payload=None if payload is None else _bytes(payload),
+            payload=None if payload is None else bytes_of(payload),
         )
     except (ValueError, KeyError, TypeError, AttributeError, Base64Error) as error:
-        raise Refused(f"the record states no entry of the ledger: {type(error).__name__}: {error}") from error
+        return Refused(f"no entry of the ledger: {type(error).__name__}: {error}")
     if not 0 < len(entry.leaf) <= MAX_ENTRY_BYTES:
-        raise Refused(f"the leaf has {len(entry.leaf)} bytes, expected 1 to {MAX_ENTRY_BYTES}")
+        return Refused(f"the leaf has {len(entry.leaf)} bytes, expected 1 to {MAX_ENTRY_BYTES}")
     if entry.time.tzinfo is None:
-        raise Refused("the entry's time names no timezone")
+        return Refused("the entry's time names no timezone")
     return entry
 
 
@@ -109,7 +119,7 @@ def first_copies(entries: Iterable[Entry]) -> list[Entry]:
     return list(found.values())
 
 
-def _bytes(value: str) -> bytes:
+def _decoded(value: str) -> bytes:
     return a2b_base64(value.encode("ascii").translate(_STANDARD))
 
 

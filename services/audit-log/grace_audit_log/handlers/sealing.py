@@ -10,7 +10,7 @@ from grace_common.runtime.seal import SealedRecord
 from grace_common.runtime.stream import Displaced
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 
-from grace_audit_log.domain.entry import Entry, first_copies, read_entry
+from grace_audit_log.domain.entry import Entry, first_copies, read_entries
 from grace_audit_log.domain.tree import Head, LogIdentity, grow
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.ports import LedgerReader, LedgerWriter, Position
@@ -102,11 +102,16 @@ class Sealing:
 
 
 def _readable(records: Sequence[SealedRecord]) -> list[Entry]:
+    """Return all that are entries. What is not is the crypto-signer's bug, which alone can write this topic."""
     entries: list[Entry] = []
     for record in records:
         try:
-            entries.append(read_entry(record.value))
+            read = read_entries(record.value)
         except Refused as error:
-            # The crypto-signer alone can write this topic: this is its bug, and no reason to stop the ledger.
-            _log.error("record_without_entry", offset=record.offset, why=str(error))
+            read = [error]
+        for entry in read:
+            if isinstance(entry, Refused):
+                _log.error("no_entry", offset=record.offset, why=str(entry))  # no reason to stop the ledger
+            else:
+                entries.append(entry)
     return entries

@@ -5,13 +5,19 @@ from uuid import UUID
 
 import orjson
 import pytest
-from grace_audit_log.domain.entry import Entry, first_copies, read_entry
+from grace_audit_log.domain.entry import Entry, first_copies, read_entries
 from grace_common.contract import envelope
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.ledger import CheckpointPublished
-from grace_common.contract.events.signature import ArtifactAttested, EnvelopeNotarized, OperationKeyGenerated
+from grace_common.contract.events.signature import (
+    ArtifactAttested,
+    EntriesNotarized,
+    EnvelopeNotarized,
+    NotarizedEntry,
+    OperationKeyGenerated,
+)
 
 ID = UUID("019ac000-0000-7000-8000-000000000005")
 TIME = datetime(2026, 11, 22, tzinfo=UTC)
@@ -33,9 +39,13 @@ def record(event: Event) -> bytes:
     )
 
 
+STATED = EntriesNotarized.example().entries[0]
+
+
 def changed(**data: object) -> bytes:
-    attributes = orjson.loads(record(EnvelopeNotarized.example()))
-    attributes["data"] |= data
+    """Return a record of three entries, of which the second is changed."""
+    attributes = orjson.loads(record(EntriesNotarized(entries=(STATED, STATED, STATED))))
+    attributes["data"]["entries"][1] |= data
     return orjson.dumps(attributes)
 
 
@@ -43,52 +53,71 @@ def entry(number: int, leaf: bytes = b"leaf") -> Entry:
     return Entry(UUID(int=number), leaf, "grace.task-submitted.v1", ID, "task", "ada", "gateway", TIME)
 
 
-def test_an_entry_is_read_as_the_contract_writes_it() -> None:
+def same(read: Entry | Refused, stated: NotarizedEntry | EnvelopeNotarized) -> bool:
+    names = ("entry_id", "operation_id", "time", "entry_type", "correlation", "actor", "service")
+    return [getattr(read, name) for name in names] == [getattr(stated, name) for name in names]
+
+
+def test_entries_are_read_as_the_contract_writes_them() -> None:
+    first = STATED.model_copy(update={"leaf": '{"é":"\\ud83d"}', "payload": '{"a":"\\"\\n"}\n'})
+    second = STATED.model_copy(update={"entry_id": UUID(int=2), "payload": None})
+
+    read = read_entries(record(EntriesNotarized(entries=(first, second))))
+
+    assert [same(one, stated) for one, stated in zip(read, (first, second), strict=True)] == [True, True]
+    assert [(one.leaf, one.payload) for one in read if isinstance(one, Entry)] == [
+        (first.leaf.encode(), (first.payload or "").encode()),
+        (second.leaf.encode(), None),
+    ]
+
+
+def test_an_entry_with_a_record_of_its_own_is_read_as_the_contract_wrote_it() -> None:
     leaf, payload = bytes(range(256)), b"\xff\xfe\xfb"
     stated = EnvelopeNotarized.example().model_copy(update={"leaf": leaf, "payload": payload})
 
-    read = read_entry(record(stated))
+    [read] = read_entries(record(stated))
 
+    assert same(read, stated)
+    assert isinstance(read, Entry)
     assert (read.leaf, read.payload) == (leaf, payload)
-    assert (read.entry_id, read.operation_id, read.time) == (stated.entry_id, stated.operation_id, stated.time)
-    assert (read.entry_type, read.correlation, read.actor, read.service) == (
-        stated.entry_type,
-        stated.correlation,
-        stated.actor,
-        stated.service,
-    )
 
 
 @pytest.mark.parametrize("event", [OperationKeyGenerated, ArtifactAttested])
 def test_what_says_all_in_its_statement_has_no_payload(event: type[Event]) -> None:
-    assert read_entry(record(event.example())).payload is None
+    [read] = read_entries(record(event.example()))
+
+    assert isinstance(read, Entry)
+    assert read.payload is None
+
+
+@pytest.mark.parametrize("value", [b"not json", b"[]", b"null", b"{}", record(CheckpointPublished.example())])
+def test_a_record_that_states_no_entries_is_refused(value: bytes) -> None:
+    with pytest.raises(Refused):
+        read_entries(value)
 
 
 @pytest.mark.parametrize(
-    "value",
+    "change",
     [
-        b"not json",
-        b"[]",
-        b"null",
-        b"{}",
-        record(CheckpointPublished.example()),
-        changed(leaf=""),
-        changed(leaf="A" * 4 * 22_000),
-        changed(leaf="Ä"),
-        changed(leaf=None),
-        changed(leaf="A"),
-        changed(entry_id="no id"),
-        changed(entry_id=7),
-        changed(actor="ada\0"),
-        changed(actor=None),
-        changed(time="2026-11-22T00:00:00"),
-        changed(time="yesterday"),
-        changed(payload=7),
+        {"leaf": ""},
+        {"leaf": "A" * 66_000},
+        {"leaf": None},
+        {"leaf": 7},
+        {"entry_id": "no id"},
+        {"entry_id": 7},
+        {"actor": "ada\0"},
+        {"actor": None},
+        {"time": "2026-11-22T00:00:00"},
+        {"time": "yesterday"},
+        {"payload": 7},
     ],
 )
-def test_a_record_that_states_no_entry_is_refused(value: bytes) -> None:
-    with pytest.raises(Refused):
-        read_entry(value)
+def test_what_is_no_entry_is_refused_and_its_neighbours_are_not(change: dict[str, object]) -> None:
+    before, refused, after = read_entries(changed(**change))
+
+    assert same(before, STATED)
+    assert isinstance(refused, Refused)
+    assert same(after, STATED)
 
 
 def test_the_first_copy_of_an_id_wins() -> None:

@@ -16,9 +16,10 @@ from grace_audit_log.main import build
 from grace_audit_log.settings import Settings
 from grace_cli.testing.deployment import Deployment, running, stated
 from grace_common.contract import envelope, topics
+from grace_common.contract.envelope import Envelope
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
-from grace_common.contract.events.signature import EnvelopeNotarized
+from grace_common.contract.events.signature import EntriesNotarized, NotarizedEntry
 from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.service import Service
@@ -59,9 +60,14 @@ def settings(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -
     return settings
 
 
-def notarized() -> EnvelopeNotarized:
+def notarized() -> NotarizedEntry:
     id_ = SystemClock().new_id()
-    return EnvelopeNotarized.example().model_copy(update={"entry_id": id_, "leaf": b"leaf of %b" % id_.bytes})
+    example = EntriesNotarized.example().entries[0]
+    return example.model_copy(update={"entry_id": id_, "leaf": f"leaf of {id_}"})
+
+
+def told_of(*entries: NotarizedEntry) -> Envelope:
+    return stated(EntriesNotarized(entries=entries), "/grace/crypto-signer")
 
 
 async def until_told(consumer: AIOKafkaConsumer, wanted: Sequence[UUID]) -> tuple[dict[UUID, int], CheckpointPublished]:
@@ -93,14 +99,14 @@ async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_
     deployment: Deployment, settings: Settings, tmp_path: Path
 ) -> None:
     entries = [notarized() for _ in range(300)]
-    facts = [stated(entry, "/grace/crypto-signer") for entry in entries]
+    facts = [told_of(*entries[start : start + 7]) for start in range(0, 300, 7)]
     async with deployment.reading("gateway", topics.LEDGER) as ledger:
         async with running(build(settings)):
             await deployment.send("crypto-signer", *facts)
             places, _ = await until_told(ledger, [entry.entry_id for entry in entries])
         late = notarized()
         async with running(build(settings)):
-            await deployment.send("crypto-signer", *facts[:3], stated(late, "/grace/crypto-signer"))
+            await deployment.send("crypto-signer", *facts[:3], told_of(late))
             later, told = await until_told(ledger, [late.entry_id])
 
     assert later[late.entry_id] == max(places.values()) + 1
@@ -110,7 +116,7 @@ async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_
     checkpoint = open_checkpoint(told.checkpoint.encode(), key).checkpoint
     assert files.read("checkpoint") == told.checkpoint.encode()
     tree = TreeReader(files, checkpoint.size, checkpoint.root)
-    assert [tree.entry(places[entry.entry_id]) for entry in entries] == [entry.leaf for entry in entries]
+    assert [tree.entry(places[entry.entry_id]) for entry in entries] == [entry.leaf.encode() for entry in entries]
 
     exported = run(settings, "export", str(tmp_path / "export"))
     assert exported.stdout == f"exported {checkpoint.size} entries to {tmp_path / 'export'}\n"
@@ -121,8 +127,8 @@ async def test_what_is_notarised_is_sealed_published_and_told_and_a_copy_is_not_
 async def test_an_instance_that_stands_by_goes_on_where_one_that_was_killed_left_off(
     deployment: Deployment, settings: Settings
 ) -> None:
-    async def sealed(*entries: EnvelopeNotarized) -> list[int]:
-        await deployment.send("crypto-signer", *(stated(entry, "/grace/crypto-signer") for entry in entries))
+    async def sealed(*entries: NotarizedEntry) -> list[int]:
+        await deployment.send("crypto-signer", told_of(*entries))
         places, _ = await until_told(ledger, [entry.entry_id for entry in entries])
         return [places[entry.entry_id] for entry in entries]
 
@@ -166,7 +172,7 @@ async def test_an_instance_that_stands_by_stops_when_it_is_told_to(deployment: D
         task = asyncio.create_task(second.run())
         await until_standing_by(second)
         entry = notarized()
-        await deployment.send("crypto-signer", stated(entry, "/grace/crypto-signer"))
+        await deployment.send("crypto-signer", told_of(entry))
         await until_told(ledger, [entry.entry_id])  # which the second instance holds in its hands as well
         second.end()
         await task

@@ -1,6 +1,7 @@
 """What the notary states, sealed as the audit-log seals it, verifies row by row: the two and the verifier agree."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid5
@@ -9,7 +10,7 @@ import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grace_audit_log.adapters.ledger_store import PostgresLedgerWriter, connect
 from grace_audit_log.adapters.publication import FolderPublication
-from grace_audit_log.domain.entry import Entry, read_entry
+from grace_audit_log.domain.entry import Entry, read_entries
 from grace_audit_log.domain.tree import LogIdentity, grow
 from grace_audit_log.handlers.files import publish_authority
 from grace_audit_log.ports import Position
@@ -25,6 +26,7 @@ from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.contract.events.task import ProducerEnrolled, RedactionRequested, TaskSubmitted
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.checkpoint import ca_extension
+from grace_crypto_signer.domain.entry import Draft, signed
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
 from grace_crypto_signer.domain.notary import Notary, OwnKeys
 
@@ -54,13 +56,17 @@ def notarized(number: int, event: Event, service: str = "gateway") -> list[Entry
         )
     )
     topic, key = event.TOPIC.name, event.partition_key.encode()
-    return [read_entry(record) for record in NOTARY.notarize(topic, key, value, service)]
+    return sealed(NOTARY.notarize(topic, key, value, service))
+
+
+def sealed(drafts: Sequence[Draft]) -> list[Entry]:
+    return [one for record in signed(drafts) for one in read_entries(record) if isinstance(one, Entry)]
 
 
 async def test_what_the_notary_states_verifies_row_by_row(
     database_url: str, tmp_path: Path, postgres: Postgres
 ) -> None:
-    entries = [read_entry(record) for record in NOTARY.key_entries()]
+    entries = sealed(NOTARY.key_entries())
     entries += notarized(0, TaskSubmitted.example())
     entries += notarized(1, ProducerEnrolled.example())
     entries += notarized(2, TaskCompleted.example(), "mtl-orchestrator")

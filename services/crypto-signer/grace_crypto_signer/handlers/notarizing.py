@@ -11,6 +11,8 @@ from grace_common.runtime.clock import Clock
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.seal import SealedRecord
 
+from grace_crypto_signer.domain.entry import Draft, groups, sign, signed
+from grace_crypto_signer.domain.entry import records as to_records
 from grace_crypto_signer.domain.keyring import RotationPolicy
 from grace_crypto_signer.domain.notary import Notary
 from grace_crypto_signer.ports import Epochs, Keys, Producer
@@ -51,19 +53,23 @@ class Notarizing:
         """Return when the entries of all records are acknowledged by the broker."""
         notary = await self._ready()
         async with self._signing:
-            values: list[bytes] = []
+            entries: list[Draft] = []
             for number, record in enumerate(records, 1):
                 try:
                     signer = record.signer
-                    values += notary.notarize(record.topic, record.key, record.value, signer.principal, signer.key_id)
+                    entries += notary.notarize(record.topic, record.key, record.value, signer.principal, signer.key_id)
                 except Refused as error:
                     # Whoever consumes the topic refuses it too and leaves its trace; here it only must not be signed.
                     _log.warning("not_notarized", topic=record.topic, offset=record.offset, why=str(error))
                 if number % _AT_A_STRETCH == 0:
                     await asyncio.sleep(0)
-            if values:
+            for number, group in enumerate(groups(entries), 1):
+                sign(group)
+                if number % _AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)
+            if entries:
                 failpoint.reached("notary", "signed")
-                await self._producer.sign(values)
+                await self._producer.sign(to_records(entries))
 
     async def follow_keys(self) -> None:
         """Every now and then, replace what is due and take in what was replaced; runs until cancelled."""
@@ -104,7 +110,7 @@ class Notarizing:
         async with self._signing:
             if own != notary.own:
                 # Published before it signs anything; what another key announced stays announced.
-                await self._producer.sign(Notary(keyring, own).key_entries())
+                await self._producer.sign(signed(Notary(keyring, own).key_entries()))
                 notary.own = own
                 _log.info("own_keys_changed", notary=own.notary.key_id, attestation=own.attestation.key_id)
             await self._publish_directories(notary, directories)
@@ -114,7 +120,7 @@ class Notarizing:
         if self._notary is None:
             directories = self._keys.directories()
             notary = Notary(await self._epochs.load(), self._keys.own())
-            await self._producer.sign(notary.key_entries())
+            await self._producer.sign(signed(notary.key_entries()))
             await self._publish_directories(notary, directories)
             self._notary = notary
         return self._notary
@@ -127,5 +133,5 @@ class Notarizing:
             _log.error("key_directory_not_stated", why=str(error))
             return
         if entries:
-            await self._producer.sign(entries)
+            await self._producer.sign(signed(entries))
         self._directories = len(directories)

@@ -1,5 +1,6 @@
 """Keys from fixed seeds, and envelopes around facts, for the tests of this service."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grace_common.contract import envelope
 from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.base import Event
+from grace_common.contract.events.signature import EntriesNotarized, NotarizedEntry
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
 
@@ -66,3 +68,9 @@ class Stated:
     @property
     def key(self) -> bytes:
         return self.event.partition_key.encode()
+
+
+def entries_of(values: Iterable[bytes]) -> list[NotarizedEntry]:
+    """Return what records of the signature topic state, as the contract opens them."""
+    events = [envelope.open(value).event for value in values]
+    return [entry for event in events if isinstance(event, EntriesNotarized) for entry in event.entries]

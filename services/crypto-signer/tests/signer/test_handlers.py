@@ -10,29 +10,25 @@ import pytest
 from grace_common.contract import envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
-from grace_common.contract.events.signature import (
-    EnvelopeNotarized,
-    KeyDirectoryPublished,
-    NotaryKeyPublished,
-    OperationKeyGenerated,
-)
+from grace_common.contract.events.signature import KeyDirectoryPublished, NotaryKeyPublished
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.runtime.operation import Operation
 from grace_common.runtime.router import Work
 from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.testing.clock import FixedClock
+from grace_common.transparency.batch_signature import verify_batched
 from grace_common.transparency.directory import KeyDirectory, digest_of, sign_directory
 from grace_common.transparency.dsse import verify_envelope
 from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, RotationPolicy, SigningKey
-from grace_crypto_signer.domain.notary import OwnKeys
+from grace_crypto_signer.domain.notary import KEY_ENTRY, OwnKeys
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.handlers.certifying import Restating, certify, revoke
 from grace_crypto_signer.handlers.notarizing import Notarizing
 from grace_crypto_signer.ports import EpochUse, Ports
 
-from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, private_key
+from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, entries_of, private_key
 
 SIGNER = Signer("service/gateway", "3f" * 16)
 
@@ -146,8 +142,13 @@ def record(stated: Stated) -> SealedRecord:
     return SealedRecord(stated.topic, 0, 0, stated.key, stated.value, TIME, SIGNER)
 
 
-def types(values: Sequence[bytes]) -> list[type]:
-    return [type(envelope.open(value).event) for value in values]
+def types(values: Sequence[bytes]) -> list[str]:
+    return [entry.entry_type for entry in entries_of(values)]
+
+
+def epochs_of(values: Sequence[bytes]) -> list[int]:
+    statements = [read_leaf(entry.leaf.encode())[1] for entry in entries_of(values)]
+    return [one.announced.epoch for one in statements if one and isinstance(one.announced, OperationKey)]
 
 
 def notarizing(
@@ -166,15 +167,10 @@ async def test_the_own_keys_come_first_and_then_every_record_in_order() -> None:
     await handler.handle([record(one) for one in stated])
     await handler.handle([record(stated[0])])
 
-    assert types(topics.signed[:4]) == [
-        NotaryKeyPublished,
-        NotaryKeyPublished,
-        OperationKeyGenerated,
-        EnvelopeNotarized,
-    ]
-    opened = [envelope.open(value).event for value in topics.signed]
-    entries = [event.entry_id for event in opened if isinstance(event, EnvelopeNotarized)]
-    assert entries == [*(one.id for one in stated), stated[0].id]
+    published, key, fact = NotaryKeyPublished.TYPE, KEY_ENTRY, TaskSubmitted.TYPE
+    assert types(topics.signed) == [published, published, key, *[fact] * 121]
+    assert [entry.entry_id for entry in entries_of(topics.signed)][3:] == [*(one.id for one in stated), stated[0].id]
+    assert verified(topics.signed) == 121
 
 
 async def test_a_statement_names_the_key_that_its_record_was_sealed_with() -> None:
@@ -182,8 +178,7 @@ async def test_a_statement_names_the_key_that_its_record_was_sealed_with() -> No
 
     await notarizing(topics).handle([record(Stated(TaskSubmitted.example()))])
 
-    stated = [one.event for one in map(envelope.open, topics.signed) if isinstance(one.event, EnvelopeNotarized)]
-    _, statement = read_leaf(stated[0].leaf)
+    _, statement = read_leaf(entries_of(topics.signed)[-1].leaf.encode())
     assert statement is not None
     assert statement.sealed_with == SIGNER.key_id
     assert Statement.parse(statement.encode()) == statement
@@ -212,7 +207,7 @@ async def test_a_record_that_is_no_envelope_holds_up_nothing() -> None:
     await handler.handle([bad])
     await handler.handle([bad, good, bad])
 
-    assert types(topics.signed)[2:] == [OperationKeyGenerated, EnvelopeNotarized]
+    assert types(topics.signed)[2:] == [KEY_ENTRY, TaskSubmitted.TYPE]
 
 
 async def test_a_new_epoch_is_taken_in_while_running() -> None:
@@ -231,9 +226,7 @@ async def test_a_new_epoch_is_taken_in_while_running() -> None:
 
     await handler.handle([record(Stated(TaskSubmitted.example(), time=SECOND.not_before))])
 
-    key = envelope.open(topics.signed[-2]).event
-    assert isinstance(key, OperationKeyGenerated)
-    assert key.epoch == 2
+    assert epochs_of(topics.signed) == [1, 2]
 
 
 async def test_what_does_not_open_any_more_leaves_what_is_in_memory_to_sign_on() -> None:
@@ -251,7 +244,7 @@ async def test_what_does_not_open_any_more_leaves_what_is_in_memory_to_sign_on()
 
     await handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4()))])
 
-    assert types(topics.signed)[-1] is EnvelopeNotarized
+    assert types(topics.signed)[-1] == TaskSubmitted.TYPE
 
 
 async def test_a_bug_ends_the_following() -> None:
@@ -279,8 +272,7 @@ async def test_the_next_epoch_is_made_by_count_and_by_age_under_load_and_every_e
 
     # 120 operations are 100 or more: one epoch by count, none while that one has yet to begin.
     assert [epoch.number for epoch in epochs.keyring.epochs] == [1, 2]
-    entries = [envelope.open(value).event for value in topics.signed]
-    assert {one.epoch for one in entries if isinstance(one, OperationKeyGenerated)} == {1, 2}
+    assert set(epochs_of(topics.signed)) == {1, 2}
     assert verified(topics.signed) == 360
 
     later = notarizing(topics, epochs, now=TIME + timedelta(days=2))
@@ -298,8 +290,7 @@ async def test_a_new_notary_key_is_published_before_it_signs_and_old_entries_ver
     await handler.refresh()
     await handler.handle([record(Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4())) for _ in range(5)])
 
-    published = [one for one in map(envelope.open, topics.signed) if isinstance(one.event, NotaryKeyPublished)]
-    assert len(published) == 4
+    assert types(topics.signed).count(NotaryKeyPublished.TYPE) == 4
     assert verified(topics.signed) == 10
 
 
@@ -318,12 +309,12 @@ async def test_each_version_of_the_key_directory_becomes_one_entry() -> None:
     keys.signed.append(sign_directory(second, [(root.signing.key_id, root.signing.sign)]))
     await handler.refresh()
 
-    stated = [one.event for one in map(envelope.open, topics.signed) if isinstance(one.event, KeyDirectoryPublished)]
-    assert [(one.version, one.payload) for one in stated] == list(enumerate(keys.signed, 1))
-    assert stated[0].root_id == root.signing.key_id
-    _, statement = read_leaf(stated[0].leaf)
-    assert statement is not None
-    assert (statement.digest, statement.subject) == (digest_of(signed), "1")
+    stated = [one for one in entries_of(topics.signed) if one.entry_type == KeyDirectoryPublished.TYPE]
+    assert [one.payload for one in stated] == [each.decode() for each in keys.signed]
+    statements = [read_leaf(one.leaf.encode())[1] for one in stated]
+    assert [(one.digest, one.subject) for one in statements if one is not None] == [
+        (digest_of(each), str(version)) for version, each in enumerate(keys.signed, 1)
+    ]
     assert verified(topics.signed) == 3
 
 
@@ -347,7 +338,7 @@ async def test_what_a_key_signed_stands_before_the_directory_that_ends_it() -> N
     topics.let_go()
     await asyncio.gather(batch, refreshing)
 
-    assert types(topics.signed)[-2:] == [OperationKeyGenerated, KeyDirectoryPublished]
+    assert types(topics.signed)[-2:] == [KEY_ENTRY, KeyDirectoryPublished.TYPE]
 
 
 async def test_a_directory_that_cannot_be_read_holds_up_no_fact() -> None:
@@ -373,20 +364,18 @@ def verified(values: Sequence[bytes]) -> int:
     notaries: dict[str, bytes] = {}
     operations: dict[str, dict[str, bytes]] = {}
     facts = 0
-    for value in values:
-        event = envelope.open(value).event
-        assert isinstance(event, EnvelopeNotarized | OperationKeyGenerated | NotaryKeyPublished | KeyDirectoryPublished)
-        signed, statement = read_leaf(event.leaf)
+    for entry in entries_of(values):
+        signed, statement = read_leaf(entry.leaf.encode())
         assert statement is not None
         announced = statement.announced
         if isinstance(announced, PublishedKey):
-            verify_envelope(signed, authority)
+            verify_envelope(signed, authority, verify_batched)
             notaries[announced.key_id] = announced.public_key
         elif isinstance(announced, OperationKey):
-            verify_envelope(signed, notaries)
+            verify_envelope(signed, notaries, verify_batched)
             operations.setdefault(announced.operation_id, {})[announced.key_id] = announced.public_key
         else:
-            verify_envelope(signed, operations[statement.operation_id])
+            verify_envelope(signed, operations[statement.operation_id], verify_batched)
             facts += 1
     return facts
 

@@ -1,7 +1,6 @@
 """Notarising: what an entry says, that it verifies, and that it never changes."""
 
 from hashlib import sha256
-from typing import TypeVar
 from uuid import UUID, uuid4
 
 import orjson
@@ -9,15 +8,10 @@ import pytest
 from grace_common.contract import envelope, topics
 from grace_common.contract.approval import approval_digest
 from grace_common.contract.errors import Refused
-from grace_common.contract.events.base import Event, event_types
+from grace_common.contract.events.base import event_types
 from grace_common.contract.events.operation import OperationSucceeded
 from grace_common.contract.events.round import ApprovalRecorded, PoliciesPublished, TaskCompleted
-from grace_common.contract.events.signature import (
-    ArtifactAttested,
-    EnvelopeNotarized,
-    NotaryKeyPublished,
-    OperationKeyGenerated,
-)
+from grace_common.contract.events.signature import ArtifactAttested, NotarizedEntry, NotaryKeyPublished
 from grace_common.contract.events.task import ApprovalGiven, TaskSubmitted
 from grace_common.testing.ledger import MemoryLog
 from grace_common.transparency.attestation import (
@@ -35,14 +29,14 @@ from grace_common.transparency.attestation import (
 from grace_common.transparency.checkpoint import ca_extension
 from grace_common.transparency.dsse import DsseEnvelope, verify_envelope
 from grace_common.transparency.receipt import make_receipt, verify_receipt
-from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
+from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf, verifier_of
+from grace_crypto_signer.domain.entry import signed
 from grace_crypto_signer.domain.notary import KEY_ENTRY, Notary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .examples import FIRST, KEYRING, OPERATION, OWN, SECOND, TIME, Stated
+from .examples import FIRST, KEYRING, OPERATION, OWN, SECOND, TIME, Stated, entries_of
 
-E = TypeVar("E", bound=Event)
 SUBMITTED = Stated(TaskSubmitted.example())
 
 
@@ -50,27 +44,31 @@ def notary() -> Notary:
     return Notary(KEYRING, OWN)
 
 
-def notarize(by: Notary, stated: Stated, service: str = "gateway") -> list[Event]:
-    return [envelope.open(value).event for value in by.notarize(stated.topic, stated.key, stated.value, service)]
+def notarize(by: Notary, *facts: Stated, service: str = "gateway") -> list[NotarizedEntry]:
+    """Return the entries of facts that are notarised in one go."""
+    return entries_of(signed([draft for one in facts for draft in by.notarize(one.topic, one.key, one.value, service)]))
 
 
-def only(events: list[Event], wanted: type[E]) -> E:
-    [found] = [event for event in events if isinstance(event, wanted)]
-    return found
+def keys(entries: list[NotarizedEntry]) -> list[OperationKey]:
+    announced = [statement_of(entry).announced for entry in entries if entry.entry_type == KEY_ENTRY]
+    return [key for key in announced if isinstance(key, OperationKey)]
 
 
-def statement_of(leaf: bytes) -> Statement:
-    _, statement = read_leaf(leaf)
+def statement_of(entry: NotarizedEntry) -> Statement:
+    _, statement = read_leaf(entry.leaf.encode())
     assert statement is not None
     return statement
+
+
+def signers(entry: NotarizedEntry, known: dict[str, bytes]) -> list[str]:
+    envelope = DsseEnvelope.parse(entry.leaf.encode())
+    return verify_envelope(envelope, known, verifier_of(envelope))
 
 
 def test_an_entry_states_the_six_ws_and_the_digest_signed_with_the_operations_key() -> None:
     key, entry = notarize(notary(), SUBMITTED)
 
-    assert isinstance(entry, EnvelopeNotarized)
-    statement = statement_of(entry.leaf)
-    assert statement == Statement(
+    assert statement_of(entry) == Statement(
         id=str(SUBMITTED.id),
         type=TaskSubmitted.TYPE,
         service="gateway",
@@ -85,9 +83,9 @@ def test_an_entry_states_the_six_ws_and_the_digest_signed_with_the_operations_ke
         operation_id=str(OPERATION),
         digest=sha256(SUBMITTED.value).hexdigest(),
     )
-    assert isinstance(key, OperationKeyGenerated)
-    assert verify_envelope(DsseEnvelope.parse(entry.leaf), {key.key_id: key.public_key}) == [key.key_id]
-    assert entry.payload == SUBMITTED.value
+    [announced] = keys([key])
+    assert signers(entry, {announced.key_id: announced.public_key}) == [announced.key_id]
+    assert (entry.payload or "").encode() == SUBMITTED.value
     assert entry.entry_id == SUBMITTED.id
     assert (entry.entry_type, entry.actor, entry.service) == (TaskSubmitted.TYPE, "ada", "gateway")
     assert (entry.operation_id, entry.time) == (OPERATION, TIME)
@@ -98,32 +96,30 @@ def test_the_key_of_an_operation_is_logged_before_its_first_entry_and_once() -> 
 
     first, second = notarize(by, SUBMITTED), notarize(by, Stated(TaskSubmitted.example(), id=uuid4()))
 
-    assert [type(event) for event in first] == [OperationKeyGenerated, EnvelopeNotarized]
-    assert [type(event) for event in second] == [EnvelopeNotarized]
-    key = only(first, OperationKeyGenerated)
-    assert key.entry_type == KEY_ENTRY
-    statement = statement_of(key.leaf)
-    assert statement.announced == OperationKey(key.public_key, str(OPERATION), 1)
-    assert verify_envelope(DsseEnvelope.parse(key.leaf), {OWN.notary.key_id: OWN.notary.public_key})
+    assert [entry.entry_type for entry in first] == [KEY_ENTRY, TaskSubmitted.TYPE]
+    assert [entry.entry_type for entry in second] == [TaskSubmitted.TYPE]
+    assert keys(first) == [OperationKey(FIRST.operation_key(OPERATION).public_key, str(OPERATION), 1)]
+    assert signers(first[0], {OWN.notary.key_id: OWN.notary.public_key})
 
 
 def test_an_operation_that_outlives_its_epoch_gets_a_second_key() -> None:
     by = notary()
     late = Stated(TaskSubmitted.example(), id=uuid4(), time=SECOND.not_before)
 
-    keys = [only(notarize(by, one), OperationKeyGenerated) for one in (SUBMITTED, late)]
+    entries = notarize(by, SUBMITTED, late)
 
-    assert [key.epoch for key in keys] == [1, 2]
-    assert keys[0].entry_id != keys[1].entry_id
-    assert keys[1].public_key == SECOND.operation_key(OPERATION).public_key
+    assert [entry.entry_type == KEY_ENTRY for entry in entries] == [True, False, True, False]
+    assert [key.epoch for key in keys(entries)] == [1, 2]
+    assert entries[0].entry_id != entries[2].entry_id
+    assert keys(entries)[1].public_key == SECOND.operation_key(OPERATION).public_key
 
 
 def test_a_key_that_was_forgotten_is_announced_again_under_the_same_entry_id() -> None:
     by = Notary(KEYRING, OWN, remembered=1)
-    first = only(notarize(by, SUBMITTED), OperationKeyGenerated)
+    first, _ = notarize(by, SUBMITTED)
     notarize(by, Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4()))
 
-    again = only(notarize(by, SUBMITTED), OperationKeyGenerated)
+    again, _ = notarize(by, SUBMITTED)
 
     assert again == first
 
@@ -133,7 +129,7 @@ def test_notarising_again_gives_the_same_bytes_whoever_does_it(id_: UUID, actor:
     stated = Stated(TaskSubmitted.example(), id=id_, actor=actor, operation=operation)
 
     def values() -> list[bytes]:
-        return notary().notarize(stated.topic, stated.key, stated.value, "gateway")
+        return signed(notary().notarize(stated.topic, stated.key, stated.value, "gateway"))
 
     assert values() == values()
 
@@ -143,36 +139,33 @@ def test_every_notarised_event_gets_an_entry_that_the_contract_opens(type_: str)
     stated = Stated(event_types()[type_].example())
     [writer, *_] = stated.event.TOPIC.writers
 
-    events = notarize(notary(), stated, writer)
+    [value] = signed(notary().notarize(stated.topic, stated.key, stated.value, writer))
 
-    entry = only(events, EnvelopeNotarized)
-    assert statement_of(entry.leaf).digest == sha256(stated.value).hexdigest()
-    for value in notary().notarize(stated.topic, stated.key, stated.value, writer):
-        opened = envelope.open(value)
-        assert orjson.loads(envelope.encode(opened)).keys() == orjson.loads(value).keys()
-        assert opened.causation == stated.id
-        assert opened.source == "/grace/crypto-signer"
+    opened = envelope.open(value)
+    assert orjson.loads(envelope.encode(opened)).keys() == orjson.loads(value).keys()
+    assert (opened.source, opened.key) == ("/grace/crypto-signer", b"log")
+    [entry] = [one for one in entries_of([value]) if one.entry_id == stated.id]
+    assert statement_of(entry).digest == sha256(stated.value).hexdigest()
 
 
 def test_what_an_entry_is_about_is_named() -> None:
-    succeeded = statement_of(only(notarize(notary(), Stated(OperationSucceeded.example())), EnvelopeNotarized).leaf)
-    policies = statement_of(only(notarize(notary(), Stated(PoliciesPublished.example())), EnvelopeNotarized).leaf)
+    succeeded, policies = (
+        statement_of(notarize(notary(), Stated(event))[-1])
+        for event in (OperationSucceeded.example(), PoliciesPublished.example())
+    )
 
     assert (succeeded.subject_type, succeeded.subject) == ("operation", str(OperationSucceeded.example().operation_id))
     assert (policies.subject_type, policies.subject) == ("round", "policies")
 
 
 def test_the_own_keys_are_published_under_the_signature_of_the_ca() -> None:
-    events = [envelope.open(value).event for value in notary().key_entries()]
+    entries = entries_of(signed(notary().key_entries()))
 
-    for event, key, purpose in zip(events, (OWN.notary, OWN.attestation), ("notary", "attestation"), strict=True):
-        assert isinstance(event, NotaryKeyPublished)
-        assert (event.key_id, event.public_key, event.purpose) == (key.key_id, key.public_key, purpose)
-        assert verify_envelope(DsseEnvelope.parse(event.leaf), {OWN.authority.key_id: OWN.authority.public_key})
-        announced = statement_of(event.leaf).announced
-        assert isinstance(announced, PublishedKey)
-        assert announced.public_key == key.public_key
-    assert notary().key_entries() == notary().key_entries()
+    for entry, key, purpose in zip(entries, (OWN.notary, OWN.attestation), ("notary", "attestation"), strict=True):
+        assert entry.entry_type == NotaryKeyPublished.TYPE
+        assert signers(entry, {OWN.authority.key_id: OWN.authority.public_key})
+        assert statement_of(entry).announced == PublishedKey(key.public_key, purpose)
+    assert entries == entries_of(signed(notary().key_entries()))
 
 
 def completed() -> Stated:
@@ -188,13 +181,12 @@ def recorded(**changes: object) -> Stated:
 
 
 def attested(stated: Stated) -> list[Attestation]:
-    events = [one for one in notarize(notary(), stated, "mtl-orchestrator") if isinstance(one, ArtifactAttested)]
-    envelopes = [DsseEnvelope.parse(event.leaf) for event in events]
+    made = notarize(notary(), stated, service="mtl-orchestrator")
+    entries = [entry for entry in made if entry.entry_type == ArtifactAttested.TYPE]
+    envelopes = [DsseEnvelope.parse(entry.leaf.encode()) for entry in entries]
     assert all(verify_envelope(one, {OWN.attestation.key_id: OWN.attestation.public_key}) for one in envelopes)
-    attestations = [Attestation.parse(one.payload) for one in envelopes]
-    assert [event.artifact_sha256 for event in events] == [one.subjects[0].sha256 for one in attestations]
-    assert len({event.entry_id for event in events}) == len(events)
-    return attestations
+    assert len({entry.entry_id for entry in entries}) == len(entries)
+    return [Attestation.parse(one.payload) for one in envelopes]
 
 
 def test_a_completed_task_is_attested_with_its_tests_and_authorship_and_last_with_its_provenance() -> None:
@@ -245,9 +237,9 @@ def test_a_delivery_that_says_nothing_of_tests_and_authors_has_its_provenance_al
     "changes", [{"digest": "ab" * 32}, {"role": None}, {"entry_point": None}, {"policy": "whatever"}]
 )
 def test_an_approval_that_does_not_hold_together_is_notarised_and_not_attested(changes: dict[str, object]) -> None:
-    events = notarize(notary(), recorded(**changes), "mtl-orchestrator")
+    entries = notarize(notary(), recorded(**changes), service="mtl-orchestrator")
 
-    assert [type(event) for event in events] == [OperationKeyGenerated, EnvelopeNotarized]
+    assert [entry.entry_type for entry in entries] == [KEY_ENTRY, ApprovalRecorded.TYPE]
 
 
 def malformed(**attributes: object) -> bytes:
@@ -270,7 +262,6 @@ def malformed(**attributes: object) -> bytes:
         malformed(actor="a\0b"),
         malformed(correlationid=None),
         malformed(causationid=7),
-        malformed(traceparent=""),
     ],
 )
 def test_what_is_no_envelope_is_not_signed(value: bytes) -> None:
@@ -293,15 +284,15 @@ def test_a_stranger_verifies_the_receipt_that_these_entries_make() -> None:
     counted = Stated(counted.event, id=uuid4(), causation=approval.id, actor="grace")
     done = Stated(TaskCompleted.example().model_copy(update={"artifact_sha256": digests["artifact"]}), id=uuid4())
     by, log = notary(), MemoryLog(extensions=(ca_extension(OWN.authority.public_key),))
-    values = [*by.key_entries()]
+    drafts = [*by.key_entries()]
     for stated, service in ((approval, "gateway"), (counted, "mtl-orchestrator"), (done, "mtl-orchestrator")):
-        values += by.notarize(stated.topic, stated.key, stated.value, service)
-    events = [envelope.open(value).event for value in values]
-    indices = [log.append(event.leaf) for event in events if hasattr(event, "leaf")]
+        drafts += by.notarize(stated.topic, stated.key, stated.value, service)
+    entries = entries_of(signed(drafts))
+    indices = [log.append(entry.leaf.encode()) for entry in entries]
     payloads = {
-        index: event.payload
-        for index, event in zip(indices, events, strict=True)
-        if isinstance(event, EnvelopeNotarized) and event.entry_id == approval.id
+        index: entry.payload.encode()
+        for index, entry in zip(indices, entries, strict=True)
+        if entry.entry_id == approval.id and entry.payload is not None
     }
     checkpoint = log.publish()
 

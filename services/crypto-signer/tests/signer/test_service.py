@@ -23,20 +23,18 @@ from grace_common.contract.events.base import Event
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.contract.events.ledger import CheckpointPublished
 from grace_common.contract.events.round import TaskCompleted
-from grace_common.contract.events.signature import (
-    ArtifactAttested,
-    EnvelopeNotarized,
-    NotaryKeyPublished,
-    OperationKeyGenerated,
-)
+from grace_common.contract.events.signature import ArtifactAttested, NotarizedEntry
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
 from grace_common.runtime.service import Service
 from grace_common.testing.ledger import MemoryLog
+from grace_common.transparency.attestation import Attestation
 from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.statement import OperationKey, PublishedKey, read_leaf
 from grace_crypto_signer import key_commands
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
@@ -46,7 +44,7 @@ from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
 from pydantic import SecretStr
 
-from .examples import private_key
+from .examples import entries_of, private_key
 
 E = TypeVar("E", bound=Event)
 
@@ -95,6 +93,16 @@ async def next_of(consumer: AIOKafkaConsumer, type_: type[E], about: str) -> tup
             opened = envelope.open(record.value)
             if isinstance(opened.event, type_) and about in record.value.decode():
                 return opened, opened.event
+    raise AssertionError("the consumer ended")
+
+
+async def entry_of(consumer: AIOKafkaConsumer, wanted: Callable[[NotarizedEntry], bool]) -> NotarizedEntry:
+    """Return the next entry of the ledger that is wanted; those stated with it are passed over."""
+    async with asyncio.timeout(60):
+        async for record in consumer:
+            for entry in entries_of([record.value]):
+                if wanted(entry):
+                    return entry
     raise AssertionError("the consumer ended")
 
 
@@ -177,14 +185,14 @@ async def test_every_fact_is_notarised_and_a_delivered_artifact_attested(
     submitted, done = stated(task), stated(TaskCompleted.example().model_copy(update={"task_id": task.task_id}))
     async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(settings)):
         await deployment.send("gateway", submitted, workload=workload(settings, "gateway"))
-        _, key = await next_of(entries, OperationKeyGenerated, str(submitted.operation))
-        _, entry = await next_of(entries, EnvelopeNotarized, str(submitted.id))
+        entry = await entry_of(entries, lambda one: one.entry_id == submitted.id)
         await deployment.send("mtl-orchestrator", done, workload=workload(settings, "mtl-orchestrator"))
-        _, attested = await next_of(entries, ArtifactAttested, str(task.task_id))
+        attested = await entry_of(entries, lambda one: one.entry_type == ArtifactAttested.TYPE)
 
-    assert key.entry_type == "cryptographic_key_generated"
-    assert (entry.entry_id, entry.payload) == (submitted.id, envelope.encode(submitted))
-    assert attested.artifact_sha256 == "01" * 32
+    assert (entry.payload or "").encode() == envelope.encode(submitted)
+    attestation = Attestation.parse(DsseEnvelope.parse(attested.leaf.encode()).payload)
+    assert [one.sha256 for one in attestation.subjects] == ["01" * 32]
+    assert attested.correlation == str(task.task_id)
 
 
 async def test_a_sealed_signer_signs_nothing_until_three_shares_open_it(
@@ -201,9 +209,8 @@ async def test_a_sealed_signer_signs_nothing_until_three_shares_open_it(
         waiting.cancel()
         await asyncio.wait([waiting])
         async with running(compose(closed, kek)):
-            _, entry = await next_of(entries, EnvelopeNotarized, str(task.id))
+            await entry_of(entries, lambda one: one.entry_id == task.id)
 
-    assert entry.entry_id == task.id
     assert settings.passphrase_file.read_bytes() == passphrase
 
 
@@ -273,14 +280,17 @@ async def test_keys_are_replaced_under_load_and_no_record_is_lost_or_unverifiabl
         async def hear(until: Callable[[], bool]) -> None:
             async with asyncio.timeout(90):
                 while not until():
-                    event = envelope.open((await entries.getone()).value).event
-                    heard.append(getattr(event, "leaf", b""))
-                    if isinstance(event, EnvelopeNotarized):
-                        stated_ids.add(event.entry_id)
-                    if isinstance(event, NotaryKeyPublished):
-                        announced[event.key_id] = event.purpose
-                    if isinstance(event, OperationKeyGenerated):
-                        epochs.add(event.epoch)
+                    for entry in entries_of([(await entries.getone()).value]):
+                        heard.append(entry.leaf.encode())
+                        _, statement = read_leaf(heard[-1])
+                        assert statement is not None
+                        match statement.announced:
+                            case PublishedKey() as key:
+                                announced[key.key_id] = key.purpose
+                            case OperationKey() as key:
+                                epochs.add(key.epoch)
+                            case None:
+                                stated_ids.add(entry.entry_id)
 
         epochs: set[int] = set()
         sending = asyncio.create_task(send())

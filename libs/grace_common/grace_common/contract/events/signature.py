@@ -1,11 +1,17 @@
-"""What the crypto-signer signed: `grace.signature.v1`, whose one partition is the ledger's order."""
+"""What the crypto-signer signed: `grace.signature.v1`, whose one partition is the ledger's order.
+
+Entries travel together, in their order: `EntriesNotarized`. Until they did, each had a record of its own, of one of the
+other types; who reads the topic reads those too, for the topic may hold them and examples of them are read for ever.
+"""
 
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
+from pydantic import Field
+
 from grace_common.contract import topics
-from grace_common.contract.events.base import Event
+from grace_common.contract.events.base import Contract, Event
 
 _ID = UUID("019ac000-0000-7000-8000-000000000005")
 _TASK = "019ac000-0000-7000-8000-000000000001"
@@ -28,13 +34,46 @@ def _entry(
     }
 
 
-class _SignatureEvent(Event):
-    """What every entry of the ledger has.
+class NotarizedEntry(Contract):
+    """One entry of the ledger.
 
     entry_id  the identity of the entry: the first copy of an id wins
-    leaf      the exact DSSE envelope bytes that become the Merkle leaf
-    index     what the ledger can be searched by; taken from the signed statement
+    leaf      the exact DSSE envelope bytes, which are JSON, that become the Merkle leaf
+    payload   the exact bytes of what the statement is about, which are JSON; None where the statement says it all
+    the rest  what the ledger can be searched by; taken from the signed statement
     """
+
+    entry_id: UUID
+    leaf: str
+    entry_type: str
+    operation_id: UUID
+    correlation: str
+    actor: str
+    service: str
+    time: datetime
+    payload: str | None = None
+
+
+class EntriesNotarized(Event):
+    """Entries of the ledger in their order: facts, the keys that sign them, attestations of artifacts."""
+
+    TYPE: ClassVar = "grace.entries-notarized.v1"
+    TOPIC: ClassVar = topics.SIGNATURE
+
+    entries: Annotated[tuple[NotarizedEntry, ...], Field(min_length=1)]
+
+    @property
+    def partition_key(self) -> str:
+        return "log"
+
+    @classmethod
+    def example(cls) -> Self:
+        submitted = _entry("grace.task-submitted.v1", correlation=_TASK, actor="ada", service="gateway")
+        return cls(entries=(NotarizedEntry(**submitted | {"leaf": "{}", "payload": "{}"}),))
+
+
+class _SignatureEvent(Event):
+    """What every entry with a record of its own has, as `NotarizedEntry` says, its bytes in base64."""
 
     TOPIC: ClassVar = topics.SIGNATURE
 
