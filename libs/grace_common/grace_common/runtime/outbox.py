@@ -14,7 +14,6 @@ from uuid import UUID
 import orjson
 import structlog
 from sqlalchemy import Row, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.events.operation import RecordRefused
@@ -40,6 +39,9 @@ COLUMNS: Final = "event_id, topic, key, value"
 INSERT_FACTS: Final = (
     f"INSERT INTO outbox ({COLUMNS}) SELECT {COLUMNS} FROM fact ORDER BY place ON CONFLICT (event_id) DO NOTHING"
 )
+_ADD: Final = text(
+    f"WITH fact AS (SELECT * FROM unnest({UNNESTED}) WITH ORDINALITY AS fact ({COLUMNS}, place)) {INSERT_FACTS}"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -64,16 +66,7 @@ class Outbox:
         """Add facts to the open transaction. A fact whose id is there already is not added again: the first wins."""
         if not envelopes:
             return
-        rows = [
-            {
-                "event_id": envelope.id,
-                "topic": envelope.event.TOPIC.name,
-                "key": envelope.key,
-                "value": encode(envelope),
-            }
-            for envelope in envelopes
-        ]
-        await current().execute(insert(outbox).on_conflict_do_nothing(index_elements=["event_id"]), rows)
+        await current().execute(_ADD, fact_columns(envelopes))
         after_commit(self.wake.set)
 
     async def state(self, envelopes: Sequence[Envelope]) -> None:

@@ -122,7 +122,7 @@ class Sealer:
                 ("content-type", content_type),
                 (KEY_ID_HEADER, key_id),
                 (SEAL_HEADER, signature),
-                (PATH_HEADER, struct.pack(">II", index, size) + b"".join(path)),
+                (PATH_HEADER, struct.pack(">II", index, size) + path),
             ]
             for index, path in enumerate(paths)
         ]

@@ -177,7 +177,7 @@ def subscribe(
         ack_policy=AckPolicy.MANUAL,
         isolation_level="read_committed",
         batch_timeout_ms=20,
-        fetch_max_wait_ms=int(wait_s * 1000) or 200,
+        fetch_max_wait_ms=int(wait_s * 1000) or 500,
         fetch_min_bytes=1024 * 1024 if wait_s else 1,
         max_records=most,
         max_partition_fetch_bytes=4 * 1024 * 1024,

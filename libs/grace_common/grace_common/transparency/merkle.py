@@ -45,16 +45,21 @@ def _parents(nodes: Sequence[bytes]) -> list[bytes]:
     return [digest(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)]
 
 
+def _level_above(nodes: Sequence[bytes]) -> list[bytes]:
+    """Return the next level of a tree: a last node without neighbour moves up unchanged."""
+    above = _parents(nodes)
+    if len(nodes) & 1:
+        above.append(nodes[-1])
+    return above
+
+
 def root_hash(hashes: Sequence[bytes]) -> bytes:
     """Return the root of the tree over these leaf hashes, or of a subtree over its node hashes (RFC 9162, 2.1.1)."""
     if not hashes:
         return EMPTY_ROOT
-    nodes = list(hashes)
+    nodes = hashes
     while len(nodes) > 1:
-        parents = _parents(nodes)
-        if len(nodes) & 1:
-            parents.append(nodes[-1])
-        nodes = parents
+        nodes = _level_above(nodes)
     return nodes[0]
 
 
@@ -154,22 +159,16 @@ def audit_path(hashes: Sequence[bytes], index: int) -> list[bytes]:
     return [root_hash(hashes[start:end]) for start, end in inclusion_ranges(index, len(hashes))]
 
 
-def root_and_paths(hashes: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
-    """Return the root over n ≥ 1 leaf hashes and the inclusion proof of each, in one pass over the levels."""
-    paths: list[list[bytes]] = [[] for _ in hashes]
-    level = list(hashes)
-    position = list(range(len(hashes)))
-    while len(level) > 1:
-        for leaf, at in enumerate(position):
-            sibling = at ^ 1
-            if sibling < len(level):
-                paths[leaf].append(level[sibling])
-            position[leaf] = at >> 1
-        parents = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        if len(level) & 1:
-            parents.append(level[-1])  # a last node without sibling moves up unchanged
-        level = parents
-    return level[0], paths
+def root_and_paths(hashes: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+    """Return the root over n ≥ 1 leaf hashes and the inclusion proof of each, its hashes joined."""
+    levels: list[Sequence[bytes]] = [hashes]
+    while len(levels[-1]) > 1:
+        levels.append(_level_above(levels[-1]))
+    paths = [b""]
+    for level in reversed(levels[:-1]):  # a node's path is its sibling, where it has one, and its parent's path
+        size = len(level)
+        paths = [level[at ^ 1] + paths[at >> 1] if at ^ 1 < size else paths[at >> 1] for at in range(size)]
+    return levels[-1][0], paths
 
 
 def consistency_proof(hashes: Sequence[bytes], old_size: int) -> list[bytes]:

@@ -191,3 +191,11 @@ def test_proofs_for_places_outside_the_tree_are_refused() -> None:
         merkle.verify_inclusion(hashes[0][1:], 0, 1, [], hashes[0])
     with pytest.raises(Refused, match="2 hashes are not the right edge of a tree of 4 leaves"):
         RightEdge(4, (hashes[0], hashes[1]))
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40))
+def test_all_proofs_at_once_are_the_proofs_one_by_one(hashes: list[bytes]) -> None:
+    root, paths = merkle.root_and_paths(hashes)
+
+    assert root == merkle.root_hash(hashes)
+    assert paths == [b"".join(merkle.audit_path(hashes, index)) for index in range(len(hashes))]

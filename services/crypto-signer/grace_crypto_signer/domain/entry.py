@@ -5,7 +5,7 @@ What one key has to sign is signed together: the key of an operation its facts, 
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 from grace_common.contract import topics
@@ -86,7 +86,7 @@ def _record(drafts: Sequence[Draft], rows: Sequence[bytes]) -> bytes:
     return orjson.dumps(
         {
             "specversion": "1.0",
-            "id": uuid5(first["entry_id"], f"{EntriesNotarized.TYPE}#{len(drafts)}#{last['entry_id']}"),
+            "id": uuid5(UUID(first["entry_id"]), f"{EntriesNotarized.TYPE}#{len(drafts)}#{last['entry_id']}"),
             "source": f"/grace/{topics.CRYPTO_SIGNER}",
             "type": EntriesNotarized.TYPE,
             "time": last["time"],

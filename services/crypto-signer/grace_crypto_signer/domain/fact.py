@@ -1,5 +1,6 @@
 """What the notary reads of a record: the attributes that its statement repeats."""
 
+import re
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -17,15 +18,18 @@ _SUBJECTS: Final = (  # the member of an event's data that says what it is about
 )
 
 
-class Fact(NamedTuple):
-    """The attributes of an envelope that its statement repeats, as text and parsed."""
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)  # RFC 9562, section 4
 
-    id: UUID
+
+class Fact(NamedTuple):
+    """The attributes of an envelope that its statement repeats. Ids are UUIDs in their canonical spelling."""
+
+    id: str
     type: str
     time: str
     correlation: str
     causation: str | None
-    operation: UUID
+    operation: str
     actor: str
     data: dict[str, Any]
     moment: datetime
@@ -39,12 +43,12 @@ def read_fact(value: bytes) -> Fact:
     try:
         attributes = orjson.loads(value)
         fact = Fact(
-            id=UUID(attributes["id"]),
+            id=_id(attributes["id"]),
             type=attributes["type"],
             time=attributes["time"],
             correlation=attributes["correlationid"],
             causation=attributes.get("causationid"),
-            operation=UUID(attributes["operationid"]),
+            operation=_id(attributes["operationid"]),
             actor=attributes["actor"],
             data=attributes["data"],
             moment=datetime.fromisoformat(attributes["time"]),
@@ -60,6 +64,10 @@ def read_fact(value: bytes) -> Fact:
     if fact.causation is not None and (not isinstance(fact.causation, str) or not fact.causation):
         raise Refused("the envelope's causationid is not a text to be stated")
     return fact
+
+
+def _id(text: str) -> str:
+    return text if _CANONICAL.fullmatch(text) else str(UUID(text))
 
 
 def text_of(key: bytes) -> str:

@@ -52,7 +52,7 @@ class Notary:
         self.own = own
         self.derived = 0  # operation keys made so far
         self._remembered = remembered
-        self._operations: OrderedDict[tuple[UUID, int], SigningKey] = OrderedDict()
+        self._operations: OrderedDict[tuple[str, int], SigningKey] = OrderedDict()
 
     def key_entries(self) -> list[Draft]:
         """Return the entries that publish the signer's own keys; they stand before all that these keys signed."""
@@ -72,7 +72,7 @@ class Notary:
         operation = uuid5(NAMESPACE_URL, f"grace-key-directory:{digest}")
         fact = _own_fact(KeyDirectoryPublished.TYPE, operation, directory.issued)
         epoch = self.keyring.epoch_at(fact.moment)
-        signing = epoch.operation_key(operation)
+        signing = epoch.operation_key(UUID(fact.operation))
         statement = _own_statement(fact, fact.id, fact.type, "key-directory", str(directory.version), digest=digest)
         published = _draft(fact, fact.id, fact.type, statement, signing, payload=signed)
         return [self._announce(signing, epoch, fact), published]
@@ -102,12 +102,12 @@ class Notary:
         for ordinal, attested in attestations.items():
             own = self.own.attestation
             leaf = sign_attestation(attested, own.key_id, own.sign).encode()
-            entry_id = answer_id(fact.id, ArtifactAttested.TYPE, ordinal)
-            entries.append(_draft(fact, entry_id, ArtifactAttested.TYPE, leaf=leaf))
+            entry_id = answer_id(UUID(fact.id), ArtifactAttested.TYPE, ordinal)
+            entries.append(_draft(fact, str(entry_id), ArtifactAttested.TYPE, leaf=leaf))
         return entries
 
-    def _remember(self, operation: UUID, epoch: Epoch) -> SigningKey:
-        signing = epoch.operation_key(operation)
+    def _remember(self, operation: str, epoch: Epoch) -> SigningKey:
+        signing = epoch.operation_key(UUID(operation))
         self.derived += 1
         self._operations[operation, epoch.number] = signing
         if len(self._operations) > self._remembered:
@@ -119,7 +119,7 @@ class Notary:
     ) -> Draft:
         subject_type, subject = subject_of(fact, topic, key)
         statement = Statement(
-            id=str(fact.id),
+            id=fact.id,
             type=fact.type,
             service=service,
             actor=fact.actor,
@@ -130,22 +130,22 @@ class Notary:
             time=fact.time,
             correlation_id=fact.correlation,
             causation_id=fact.causation,
-            operation_id=str(fact.operation),
+            operation_id=fact.operation,
             digest=sha256(value).hexdigest(),
             sealed_with=sealed_with,
         )
         return _draft(fact, fact.id, fact.type, statement, signing, actor=fact.actor, service=service, payload=value)
 
     def _announce(self, signing: SigningKey, epoch: Epoch, fact: Fact) -> Draft:
-        entry_id = uuid5(fact.operation, f"key|{epoch.number}")
+        entry_id = str(uuid5(UUID(fact.operation), f"key|{epoch.number}"))
         statement = _own_statement(
             fact,
             entry_id,
             OperationKeyGenerated.TYPE,
             "operation",
-            str(fact.operation),
+            fact.operation,
             causation=fact.id,
-            announced=OperationKey(signing.public_key, str(fact.operation), epoch.number),
+            announced=OperationKey(signing.public_key, fact.operation, epoch.number),
         )
         return _draft(fact, entry_id, KEY_ENTRY, statement, self.own.notary)
 
@@ -160,12 +160,12 @@ class Notary:
 def _own_fact(type_: str, operation: UUID, time: str) -> Fact:
     """Return what the signer states of its own keys, which nothing on the bus caused."""
     return Fact(
-        id=uuid5(operation, type_),
+        id=str(uuid5(operation, type_)),
         type=type_,
         time=time,
         correlation="keys",
         causation=None,
-        operation=operation,
+        operation=str(operation),
         actor=topics.CRYPTO_SIGNER,
         data={},
         moment=datetime.fromisoformat(time),
@@ -174,18 +174,18 @@ def _own_fact(type_: str, operation: UUID, time: str) -> Fact:
 
 def _own_statement(
     fact: Fact,
-    entry_id: UUID,
+    entry_id: str,
     type_: str,
     subject_type: str,
     subject: str,
     *,
-    causation: UUID | None = None,
+    causation: str | None = None,
     digest: str | None = None,
     announced: OperationKey | PublishedKey | None = None,
 ) -> Statement:
     """Return the statement of something that the signer itself did: it stands on no topic of the bus."""
     return Statement(
-        id=str(entry_id),
+        id=entry_id,
         type=type_,
         service=topics.CRYPTO_SIGNER,
         actor=topics.CRYPTO_SIGNER,
@@ -195,8 +195,8 @@ def _own_statement(
         key=None,
         time=fact.time,
         correlation_id=fact.correlation,
-        causation_id=None if causation is None else str(causation),
-        operation_id=str(fact.operation),
+        causation_id=causation,
+        operation_id=fact.operation,
         digest=digest,
         announced=announced,
     )
@@ -204,7 +204,7 @@ def _own_statement(
 
 def _draft(
     fact: Fact,
-    entry_id: UUID,
+    entry_id: str,
     entry_type: str,
     statement: Statement | None = None,
     signing: SigningKey | None = None,

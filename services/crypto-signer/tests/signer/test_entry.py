@@ -52,7 +52,7 @@ def test_entries_keep_their_order_and_fill_records_up_to_an_envelopes_size() -> 
 
     values = signed(entries)
 
-    assert [one.entry_id for one in entries_of(values)] == [draft.members["entry_id"] for draft in entries]
+    assert [str(one.entry_id) for one in entries_of(values)] == [draft.members["entry_id"] for draft in entries]
     assert all(len(value) <= MAX_ENVELOPE_BYTES for value in values)
     assert all(len(value) > 0.8 * MAX_ENVELOPE_BYTES for value in values[:-1])
 
@@ -64,7 +64,7 @@ def test_an_entry_that_is_larger_than_an_envelope_has_a_record_of_its_own() -> N
 
     assert [len(value) > MAX_ENVELOPE_BYTES for value in values] == [False, True, False]
     [alone] = orjson.loads(values[1])["data"]["entries"]
-    assert alone["entry_id"] == str(large[-1].members["entry_id"])
+    assert alone["entry_id"] == large[-1].members["entry_id"]
 
 
 def test_there_are_no_records_of_no_entries() -> None:
