@@ -125,11 +125,9 @@ def test_component_communication(ada: Person, reviewer: Person, bus: Bus, ledger
             assert [message["id"] for message in messages if message["id"] in on_the_bus] == on_the_bus
 
         # The signer notarised each, and the ledger sealed it.
-        notarized = notary.until("notarised end", lambda seen: seen["data"].get("entry_id") == ended["id"])
-        assert by_id.keys() - {seen["data"]["entry_id"] for seen in notarized} <= _after(about, ended)
-        sealing.until(
-            "sealed end", lambda seen: ended["id"] in {entry["entry_id"] for entry in seen["data"].get("entries", ())}
-        )
+        notarized = notary.until("notarised end", lambda seen: ended["id"] in _entries(seen))
+        assert by_id.keys() - set().union(*map(_entries, notarized)) <= _after(about, ended)
+        sealing.until("sealed end", lambda seen: ended["id"] in _entries(seen))
     ledger.until_holds(set(by_id))
 
 
@@ -256,6 +254,11 @@ def _causes(fact: Json, by_id: dict[str, Json]) -> list[tuple[str, str]]:
         chain.append((cause["topic"].split(".")[1], cause["type"]))
         cause = by_id.get(cause.get("causationid", ""))
     return chain[::-1]
+
+
+def _entries(seen: Json) -> set[str]:
+    """Return the ids of the ledger's entries that a record states, or says to be sealed."""
+    return {entry["entry_id"] for entry in seen["data"].get("entries", ())}
 
 
 def _after(facts: list[Json], last: Json) -> set[str]:

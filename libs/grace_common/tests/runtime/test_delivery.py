@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from grace_cli.testing.deployment import Deployment, outgoing, running, stated
 from grace_common.contract import envelope, topics
-from grace_common.contract.envelope import Envelope
+from grace_common.contract.envelope import MAX_RECORD_BYTES, Envelope
 from grace_common.contract.errors import Refused, Unready
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.dead_letter import RecordDeadLettered
@@ -232,7 +232,7 @@ async def test_what_a_revoked_key_seals_is_refused(deployment: Deployment) -> No
         ("refused", b"no envelope"),
         ("refused", b"[1, 2]"),
         ("refused", b'{"specversion": "1.0"}'),
-        ("oversized", b"x" * 100_000),
+        ("oversized", b"x" * MAX_RECORD_BYTES),
         ("refused", b"x" * 60_000),
     ],
 )
