@@ -31,7 +31,6 @@ SETTINGS: Final = {
     "GRACE_REFUSAL_RATE": "1000/second",  # every refusal is stated one by one
     "GRACE_AUTH_FAILURE_RATE": "1000/second",
     "GRACE_STREAM_HEARTBEAT_S": "2",
-    "GRACE_WITNESS_TIMEOUT_S": "10",  # the machine is busy, and one that fails is left out for up to a minute
 }
 KAFKA, POSTGRES = "kafka", "postgres"
 
