@@ -10,6 +10,8 @@ if ! command -v go >/dev/null; then
 fi
 rm -f .coverage .coverage.*
 export COVERAGE_ROOT="$PWD" COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
-$python -m coverage run -m pytest -n 2 --dist loadscope --no-loadscope-reorder "$@"
+# Ends with this shell, as the servers that it starts end with it: nothing goes on running after an interruption.
+$python -I -S cli/grace_cli/stack/lifeline.py $$ "$(kill -l TERM)" -1 -1 \
+  $python -m coverage run -m pytest -n 2 --dist loadscope --no-loadscope-reorder "$@"
 $python -m coverage combine -q
 $python -m coverage report --skip-covered --skip-empty --fail-under=90 | tail -40

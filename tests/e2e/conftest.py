@@ -1,11 +1,12 @@
 """One Grace for the whole session, and the people and programs around it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.e2e.bus import Bus
 from tests.e2e.doors import Acknowledged, Ledger, Person
+from tests.e2e.failures import keep_logs_of
 from tests.e2e.stack import Stack, running
 
 # They judge everything that the session left behind, in this order.
@@ -14,6 +15,16 @@ LAST = ("test_no_secret_stands_where_it_does_not_belong", "test_schema_validatio
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LAST.index(item.name) + 1 if item.name in LAST else 0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and report.when != "teardown":
+        keep_logs_of(item.name, getattr(item, "funcargs", {}), report)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -245,6 +245,21 @@ class Ledger:
         assert len(known) == len(set(known)), f"twice in the ledger: {sorted({i for i in known if known.count(i) > 1})}"
         return entries
 
+    def until_succeeded(self, operation_ids: set[str]) -> None:
+        """Return once the record of each of these operations is there, which comes after what they stated."""
+        missing = operation_ids
+
+        def look() -> bool:
+            nonlocal missing
+            succeeded = {one.operation_id for one in self.entries() if one.type == "grace.operation-succeeded.v1"}
+            missing = operation_ids - succeeded
+            return not missing
+
+        try:
+            until(f"ledger with the records of {len(operation_ids)} operations", look)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; missing: {sorted(missing)}") from late
+
     def until_operation(self, operation_id: str, type_: str) -> list[Entry]:
         """Return an operation's entries, oldest first, once one of a type is among them."""
 

@@ -4,11 +4,13 @@ Everything secret that Grace is given has one mark, so that a test finds it wher
 """
 
 import json
+import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +18,7 @@ from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
+from grace_cli.stack.command import Command
 from grace_cli.stack.credentials import write_env_file
 from grace_cli.stack.home import Home
 from grace_cli.stack.ports import free_port
@@ -23,6 +26,8 @@ from grace_cli.stack.provision import principals
 from grace_cli.witness import key_file
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.policy import Policy
+
+from tests.e2e.patience import until
 
 SECRET: Final = "s3cr3tCanary"  # stands in every planted secret
 CONTENT: Final = "c0nt3ntCanary"  # stands in what a requester writes, wherever it is marked
@@ -113,21 +118,33 @@ class Watch:
         return watch
 
     @contextmanager
-    def running(self, log: str) -> Iterator[None]:
-        """Run all but the last of the witnesses of a log, each with `grace witness serve`."""
-        started: list[subprocess.Popen[bytes]] = []
+    def running(self, log: str, logs: Path) -> Iterator[None]:
+        """Run all but the last of the witnesses of a log, each with `grace witness serve`, and wait until they listen.
+
+        logs  where what they say is written, for a test that fails
+        """
+        started: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for name in WITNESSES[:-1]:
                 files = ["--key", str(self.folder / f"{name}.key"), "--state", str(self.folder / f"{name}.json")]
                 words = ["witness", "serve", *files, "--log", log, "--port", str(self.ports[name])]
-                started.append(
-                    subprocess.Popen([sys.executable, "-m", "grace_cli.main", *words], stdout=subprocess.DEVNULL)
-                )
+                command = Command([sys.executable, "-m", "grace_cli.main", *words], os.environ, self.folder)
+                with (logs / f"witness-{name}.log").open("ab") as said:
+                    started[name] = subprocess.Popen(
+                        command.tethered(), stdout=said, stderr=subprocess.STDOUT, **command.popen_arguments()
+                    )
+            for name, process in started.items():
+                until(f"listening witness {name}", lambda name=name, process=process: self._listens(name, process))
             yield
         finally:
-            for process in started:
+            for process in started.values():
                 process.kill()
                 process.wait()
+
+    def _listens(self, name: str, process: "subprocess.Popen[bytes]") -> bool:
+        assert process.poll() is None, f"the witness {name} ended with code {process.returncode}"
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as client:
+            return client.connect_ex(("127.0.0.1", self.ports[name])) == 0
 
     def _key(self, name: str) -> VerifierKey:
         file = self.folder / f"{name}.key"

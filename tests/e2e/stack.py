@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import psutil
+from grace_cli.errors import CliError
 from grace_cli.stack.credentials import read_env_file
 from grace_cli.stack.home import Home, find_home
 from grace_cli.stack.lifecycle import down, running_status, up, waiting_for
@@ -20,6 +21,7 @@ from grace_cli.stack.status import ChildStatus, process_of
 from grace_cli.testing.containers import ContainerKafka, ContainerPostgres
 from grace_cli.testing.stack import use_containers
 
+from tests.e2e.failures import keep_logs
 from tests.e2e.outside import Watch, model, plant
 from tests.e2e.patience import until
 
@@ -31,7 +33,6 @@ SETTINGS: Final = {
     "GRACE_REFUSAL_RATE": "1000/second",  # every refusal is stated one by one
     "GRACE_AUTH_FAILURE_RATE": "1000/second",
     "GRACE_STREAM_HEARTBEAT_S": "2",
-    "GRACE_WITNESS_TIMEOUT_S": "10",  # the machine is busy, and one that fails is left out for up to a minute
 }
 KAFKA, POSTGRES = "kafka", "postgres"
 
@@ -164,6 +165,10 @@ def running() -> Iterator[Stack]:
         if not kept:
             cleanup.callback(down, home)
         plant(home)
-        up(home, environ, Silent(), timeout_s=START_TIMEOUT_S)
-        cleanup.enter_context(watch.running((home.publication / "vkey").read_text().strip()))
+        try:
+            up(home, environ, Silent(), timeout_s=START_TIMEOUT_S, tethered=not kept)
+        except CliError as error:
+            error.add_note(f"the logs are kept in {keep_logs(home, 'start')}")
+            raise
+        cleanup.enter_context(watch.running((home.publication / "vkey").read_text().strip(), home.logs))
         yield Stack(home, environ, watch, contained)

@@ -125,7 +125,7 @@ def running(folder: str | None = None, plan: StackPlan | None = None) -> Iterato
         environ |= SETTINGS | {"GRACE_HOME": str(root / "home"), "GRACE_CACHE": str(cache)}
         home = find_home(environ, root)
         try:
-            up(home, environ, Silent(), plan, _START_TIMEOUT_S)
+            up(home, environ, Silent(), plan, _START_TIMEOUT_S, tethered=True)
             yield Stack(home, environ)
         finally:
             down(home)

@@ -16,6 +16,7 @@ import psutil
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.artifacts import ArtifactCache
 from grace_cli.stack.child import last_lines
+from grace_cli.stack.command import Command
 from grace_cli.stack.home import Home, write_secret
 from grace_cli.stack.kafka_programs import kafka_programs
 from grace_cli.stack.plan import StackPlan, default_plan
@@ -33,7 +34,8 @@ SUPERVISOR: Final = [sys.executable, "-m", "grace_cli.stack.supervisor"]
 LEAST_FREE_BYTES: Final = 512 * MIB
 
 # What a state folder contains; anything else in it means that it is not one.
-OWN_FOLDERS: Final = ("artifacts", "credentials", "identity", "kafka", "log", "logs", "server", "state")
+FAILED_TESTS: Final = "failed-tests"  # where the tests keep the logs of a stack with which one of them failed
+OWN_FOLDERS: Final = ("artifacts", "credentials", FAILED_TESTS, "identity", "kafka", "log", "logs", "server", "state")
 OWN_FILES: Final = ("plan.json", "ports.json", "status.json", "supervisor.lock")
 
 
@@ -58,18 +60,21 @@ def up(
     plan: StackPlan | None = None,
     timeout_s: float = UP_TIMEOUT_S,
     watch: Callable[[StackStatus], None] | None = None,
+    *,
+    tethered: bool = False,
 ) -> Started:
     """Start the stack in the background, or join one that is starting, and wait until every child is ready.
 
-    plan    what to run; when not given, what GRACE_PLAN names or else what is installed
-    watch   called with each new status while waiting
-    raises  CliError when something needed is missing, the supervisor ends, or the time is over (the stack then goes on)
+    plan      what to run; when not given, what GRACE_PLAN names or else what is installed
+    watch     called with each new status while waiting
+    tethered  whether a stack that is started here ends with the calling thread, however that ends
+    raises    CliError when something needed is missing, the supervisor ends, or the time is over (the stack goes on)
     """
     already = running_status(home)
     process = None
     if already is None:
         prepare(home, environ, reporter, plan)
-        process = start_supervisor(home, environ)
+        process = start_supervisor(home, environ, tethered=tethered)
     status = wait_until_ready(home, process, timeout_s, watch)
     return Started(status, already is not None and already.ready)
 
@@ -145,17 +150,16 @@ def check_space(folder: Path, least: int = LEAST_FREE_BYTES) -> None:
         )
 
 
-def start_supervisor(home: Home, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def start_supervisor(home: Home, environ: Mapping[str, str], *, tethered: bool = False) -> "subprocess.Popen[bytes]":
     """Start the background process in a session of its own, so that closing the terminal does not end it."""
+    command = Command(SUPERVISOR, supervisor_environment(home, environ), home.root)
     with (home.logs / "supervisor.out").open("wb") as out:
         return subprocess.Popen(
-            SUPERVISOR,
-            env=supervisor_environment(home, environ),
-            cwd=home.root,
+            command.tethered() if tethered else SUPERVISOR,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            **command.popen_arguments(),
         )
 
 

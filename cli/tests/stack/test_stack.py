@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -257,3 +258,42 @@ def test_a_folder_with_foreign_files_is_not_purged(tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"thesis\.txt"):
         purge(home)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_what_the_tests_keep_of_a_failed_stack_goes_with_the_rest(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home", tmp_path / "home" / "artifacts")
+    home.make()
+    (home.root / "failed-tests").mkdir()
+    purge(home)
+    assert not home.root.exists()
+
+
+START_TETHERED = """
+import os
+from pathlib import Path
+from grace_cli.stack.home import find_home
+from grace_cli.stack.lifecycle import up
+from grace_cli.stack.progress import Silent
+
+up(find_home(os.environ, Path.cwd()), os.environ, Silent(), tethered=True)
+print("up", flush=True)
+input()
+"""
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_tethered_stack_ends_with_the_process_that_started_it(number: signal.Signals, tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    (tmp_path / "plan").write_text(stack.plan.to_json())
+    environ = stack.environ | {"GRACE_PLAN": str(tmp_path / "plan")}
+    with subprocess.Popen(
+        [sys.executable, "-c", START_TETHERED], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as starting:
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == b"up\n"
+        status = running_status(stack.home)
+        assert status is not None
+        starting.send_signal(number)
+    stack.until(lambda: not living(status))
+    purge(stack.home)

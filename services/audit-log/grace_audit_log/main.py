@@ -28,7 +28,7 @@ from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
-from grace_audit_log.handlers.witnesses import Witnesses
+from grace_audit_log.handlers.witnesses import LONGEST_S, Witnesses
 from grace_audit_log.settings import Settings
 
 _EXPORTED_AT_ONCE: Final = 10_000  # entries looked through at a time
@@ -58,7 +58,7 @@ def build(settings: Settings | None = None) -> Service:
         look_every_s=settings.publish_every_s,
     )
     shelf, demand = Shelf(publication, log.key), _demand(settings, log)
-    outside = _outside(settings, demand, publication)
+    outside = _outside(demand, publication)
     asking = Witnesses(shelf, demand, outside, patience_s=settings.witness_timeout_s) if demand and outside else None
     cosigned = Cosigned(shelf, log.key, demand, asking)
     return Service(
@@ -95,12 +95,12 @@ def _demand(settings: Settings, log: LogIdentity) -> Demand | None:
     return demand
 
 
-def _outside(settings: Settings, demand: Demand | None, publication: FolderPublication) -> dict[str, HttpWitness]:
+def _outside(demand: Demand | None, publication: FolderPublication) -> dict[str, HttpWitness]:
     """Return the witnesses to which the policy gives an address; raises Refused for one that is no address."""
     if demand is None:
         return {}
-    keys, timeout_s = demand.policy.witnesses, settings.witness_timeout_s
-    return {name: HttpWitness(url, keys[name], publication, timeout_s) for name, url in demand.policy.urls.items()}
+    keys = demand.policy.witnesses
+    return {name: HttpWitness(url, keys[name], publication, LONGEST_S) for name, url in demand.policy.urls.items()}
 
 
 async def _held(*closings: Callable[[], Awaitable[None]]) -> None:

@@ -13,7 +13,7 @@ class Settings(RuntimeSettings):
     batch             records in one transaction, at the most; each has some twenty entries
     publish_every_s   seconds between two looks for something to publish, where no commit asks for one
     witness_policy    file of a C2SP tlog-policy: its witnesses that have an address are asked for their cosignatures
-    witness_timeout_s seconds that one of them has for one checkpoint
+    witness_timeout_s seconds that a checkpoint waits for them before it is published with what came
     """
 
     service: str = "audit-log"

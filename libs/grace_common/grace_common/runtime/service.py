@@ -306,9 +306,10 @@ def _let_modules_be() -> None:
 
 def _ended(task: "asyncio.Task[Any]", stopped_by: "asyncio.Future[None]") -> None:
     """A part that should run for ever has ended: that is a bug, and the service ends with it."""
-    if task.cancelled() or stopped_by.done():
+    if stopped_by.done():
         return
-    stopped_by.set_exception(task.exception() or RuntimeError(f"{task.get_name()} ended by itself"))
+    error = None if task.cancelled() else task.exception()  # nobody cancels it before the service is told to stop
+    stopped_by.set_exception(error or RuntimeError(f"{task.get_name()} ended by itself"))
 
 
 async def _before_stop(work: Coroutine[Any, Any, Any], stopped_by: "asyncio.Future[None]") -> bool:

@@ -22,7 +22,14 @@ class HttpWitness:
     raises    Refused when the url is none of http or https
     """
 
-    def __init__(self, url: str, key: VerifierKey, log: TileReader, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: VerifierKey,
+        log: TileReader,
+        timeout_s: float,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -35,14 +42,20 @@ class HttpWitness:
         self._log = log
         self._old_size = 0
         self._http = httpx.AsyncClient(
-            timeout=timeout_s, trust_env=host not in _LOOPBACK, headers={"Accept-Encoding": "identity"}
+            timeout=timeout_s,
+            trust_env=host not in _LOOPBACK,
+            headers={"Accept-Encoding": "identity"},
+            transport=transport,
         )
 
     async def cosign(self, note: bytes) -> NoteSignature:
         request = Request(self._log, note, [self._key], self._old_size)
         lines = None
         while lines is None:
-            body = await asyncio.to_thread(request.body)
+            try:
+                body = await asyncio.to_thread(request.body)
+            except OSError as error:
+                raise Unready(f"is not asked, the published log cannot be read: {error}") from error
             lines = request.answered(*await self._post(body))
             self._old_size = request.old_size
         self._old_size = request.size

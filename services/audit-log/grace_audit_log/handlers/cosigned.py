@@ -18,7 +18,8 @@ from grace_audit_log.ports import Publication
 
 COSIGNED: Final = "checkpoint.cosigned"
 POLICY: Final = "witness-policy"
-_KEEP_S: Final = 30.0  # as long a checkpoint with the quorum stands while newer ones do not get it
+WITNESSED: Final = "checkpoint.witnessed"
+KEEP_S: Final = 30.0  # as long a checkpoint with the quorum stands while newer ones do not get it
 _log = structlog.get_logger(__name__)
 
 
@@ -45,11 +46,22 @@ class Shelf:
 
     def newest(self) -> bytes | None:
         """Return the published cosigned checkpoint; None when there is none of this log."""
-        try:
-            note = self._publication.read(COSIGNED)
-            open_checkpoint(note, self._log_key)
-        except (Unready, Refused):
-            return None
+        return self._read(COSIGNED)
+
+    def witnessed(self) -> bytes | None:
+        """Return the checkpoint that Grace's own witness cosigned last: nobody outside was shown a larger one."""
+        notes = [note for note in (self._read(WITNESSED), self.newest()) if note is not None]
+        return max(notes, key=self._size) if notes else None
+
+    def keep(self, note: bytes) -> bytes:
+        """Remember a checkpoint that Grace's own witness cosigned, before anybody outside is shown it.
+
+        returns  the one to show: a larger one that was kept before, where an older one has come again
+        """
+        before = self._read(WITNESSED)
+        if before is not None and self._size(before) > self._size(note):
+            return before
+        self._publication.write([(WITNESSED, note)])
         return note
 
     def put(self, note: bytes, demand: Demand, now_s: float) -> None:
@@ -67,13 +79,24 @@ class Shelf:
             self._met_at = now_s
         if size < shown_size:
             return
-        if shown_met and not met and (size == shown_size or now_s - self._met_at < _KEEP_S):
+        if shown_met and not met and (size == shown_size or now_s - self._met_at < KEEP_S):
             return
         self._publication.write([(POLICY, demand.content), (COSIGNED, note)])
 
+    def _read(self, file: str) -> bytes | None:
+        try:
+            note = self._publication.read(file)
+            open_checkpoint(note, self._log_key)
+        except (Unready, Refused):
+            return None
+        return note
+
+    def _size(self, note: bytes) -> int:
+        return open_checkpoint(note, self._log_key).checkpoint.size
+
     def _judged(self, note: bytes, policy: Policy) -> tuple[int, bool]:
         """Return the size of a checkpoint, and whether its cosignatures satisfy the policy; raises Refused."""
-        size = open_checkpoint(note, self._log_key).checkpoint.size
+        size = self._size(note)
         try:
             policy.open(note, self._log_key)
         except Refused:
@@ -122,7 +145,7 @@ class Cosigned:
     async def _take(self, note: bytes, own: VerifierKey) -> None:
         open_checkpoint(note, self._log_key, [own], quorum=1)
         if self._asking is not None:
-            self._asking.offer(note)
+            self._asking.offer(await asyncio.to_thread(self._shelf.keep, note))
             return
         demand = self._demand or Demand.of(f"log {self._log_key}\nwitness grace {own}\nquorum grace\n".encode())
         await asyncio.to_thread(self._shelf.put, note, demand, asyncio.get_running_loop().time())

@@ -23,8 +23,13 @@ WITNESS_KEY = WITNESS.named("grace.local/witness", SignatureType.COSIGNATURE)
 def cosigned(size: int, by: SeededKey = WITNESS) -> SealedRecord:
     signed = sign_checkpoint(Checkpoint(LOG.key.name, size, b"r" * 32), LOG.key, KEY.sign)
     _, note = open_signed(signed, [LOG.key]).cosigned(WITNESS_KEY, by.sign, 1_700_000_000)
+    return sealed_note(size, note.encode(), WITNESS_KEY)
+
+
+def sealed_note(size: int, note: bytes, witness: VerifierKey) -> SealedRecord:
+    """Return the record in which the crypto-signer states what it cosigned."""
     event = CheckpointCosigned(
-        tree_size=size, root_sha256=(b"r" * 32).hex(), checkpoint=note.encode().decode(), witness=str(WITNESS_KEY)
+        tree_size=size, root_sha256=(b"r" * 32).hex(), checkpoint=note.decode(), witness=str(witness)
     )
     return sealed(
         envelope.encode(
