@@ -104,6 +104,7 @@ class Scene:
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     trusted: VerifierKey | None = None
     signer: SeededKey = SIGNER
+    listed: list[VerifierKey] = field(default_factory=list)
     witness: Witnessing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +118,7 @@ class Scene:
             self.topic,
             KEY.name,
             lambda: SigningKey(self.signer.key_id, self.signer.public_key, self.signer.sign),
+            lambda origin: [key for key in self.listed if key.name == origin],
             FixedClock(),
             log_key=self.trusted,
             every_s=0.001,
