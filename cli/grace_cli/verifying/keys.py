@@ -22,11 +22,12 @@ from grace_cli.verifying.faults import Fault
 KeyName = tuple[str, str]  # whose key it is (`ca`, `notary`, `attestation` or an operation's id), and its key id
 AUTHORITY: Final = "ca"
 PURPOSES: Final = (AUTHORITY, "notary", "attestation")
+DIRECTORY: Final = "key directory"  # owner of what an entry says of a version, which is named by its number
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A key that the entry at `index` announces."""
+    """A key that the entry at `index` announces; or, owned by `DIRECTORY`, the digest of a version of that."""
 
     index: int
     name: KeyName
@@ -139,6 +140,8 @@ def _announced(index: int, said: Statement | Attestation) -> Announced | None:
             return Announced(index, (key.purpose, key.key_id), key.public_key)
         case Statement(announced=OperationKey() as key):
             return Announced(index, (key.operation_id, key.key_id), key.public_key)
+        case Statement(type=type_, digest=str(digest)) if type_ == KEY_DIRECTORY_PUBLISHED:
+            return Announced(index, (DIRECTORY, said.subject), bytes.fromhex(digest))
     return None
 
 
