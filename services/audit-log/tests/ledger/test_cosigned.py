@@ -97,3 +97,16 @@ async def test_the_operators_policy_stands_beside_it_where_there_is_one() -> Non
     await Cosigned(Shelf(files, LOG), LOG, Demand.of(content)).handle([cosigned(3)])
 
     assert files.read(POLICY) == content
+
+
+async def test_while_two_keys_of_the_log_sign_what_the_older_signed_alone_is_published_as_well() -> None:
+    files, successor = MemoryFiles(), SeededKey("successor")
+    both = LogIdentity(successor.named(LOG.key.name), successor.sign, others=((LOG.key, KEY.sign),))
+
+    await handler_of(files, both).handle([cosigned(3)])
+
+    policy = Policy.parse(files.read(POLICY))
+    assert policy.logs == both.keys
+    assert policy.open(files.read(COSIGNED)).checkpoint.size == 3
+    await handler_of(files, LogIdentity(both.key, successor.sign)).handle([cosigned(7)])
+    assert policy.open(files.read(COSIGNED)).checkpoint.size == 3  # nothing that the older signs alone after its end
