@@ -149,14 +149,19 @@ def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson
 
 
 def rotate(
-    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, kek or root.")],
+    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, log, kek or root.")],
     share: Shares = None,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the key of one level; the running signer takes it up by itself, and old records stay verifiable."""
     known = _Passphrases(passphrases)
-    answer = _ask("rotate", {"level": level, "shares": _shares(share, known), **_current(share, known)})
+    request: dict[str, Any] = {"level": level, "shares": _shares(share, known), **_current(share, known)}
+    if level == "log":  # which the audit-log makes and keeps; the signer lists it
+        from grace_cli.stack.signer import make_log_key, state_home
+
+        request["log_key"] = make_log_key(state_home(), os.environ)
+    answer = _ask("rotate", request)
     if as_json:
         print_json(answer)
     elif level == "epoch":
@@ -168,8 +173,30 @@ def rotate(
             f"The root is {answer['root']} now; both roots signed version {answer['directory']} of the key directory."
         )
         print("The signer keeps it until you hand out its shares (grace keys split); then make a backup.")
+    elif level == "log":
+        print(f"The log's next key is {answer['log_key']}, in version {answer['directory']} of the key directory.")
+        print(
+            "It signs beside the one before as soon as the ledger has that version. Give it to whoever verifies; then"
+        )
+        print("end the one before: grace keys retire log")
     else:
         print(f"The {level} key is {answer['key_id']} now, in version {answer['directory']} of the key directory.")
+
+
+def retire(
+    level: Annotated[str, typer.Argument(help="log: the only key that goes on beside the one that succeeds it.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """End the log's older key; from then on checkpoints are signed by the newer one alone."""
+    known = _Passphrases(passphrases)
+    answer = _ask("retire", {"level": level, "shares": _shares(share, known), **_current(share, known)})
+    if as_json:
+        print_json(answer)
+        return
+    print(f"Version {answer['directory']} of the key directory says that {', '.join(answer['ended'])} has ended.")
+    print(f"Once the ledger has that version, checkpoints are signed with {answer['log_key']} alone.")
 
 
 def directory(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
@@ -202,6 +229,9 @@ def status(as_json: AsJson = False) -> None:
     print(f"kek          its passphrase is {where}")
     for purpose, key in answer["keys"].items():
         print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago")
+    for key in answer["log"]:
+        lasted = f"until {key['not_after']}" if key["not_after"] else "in use"
+        print(f"log          {key['log_key']}, from {key['not_before']}, {lasted}")
 
 
 class _Passphrases:

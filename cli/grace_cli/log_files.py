@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,11 +127,20 @@ def open_log(where: str | None) -> FolderLog | WebLog:
 
 @dataclass(frozen=True, slots=True)
 class LogKey:
-    """The key a log is checked with, and where it came from: a key that came with the log proves less."""
+    """The key a log is checked with, and where it came from: a key that came with the log proves less.
+
+    earlier  further keys that were given: what is older than the newest checkpoint may be signed by them instead
+    """
 
     key: VerifierKey
     source: str
     with_the_log: bool
+    earlier: tuple[VerifierKey, ...] = ()
+
+    @property
+    def given(self) -> tuple[VerifierKey, ...]:
+        """Every key that the reader vouches for, the newest first."""
+        return (self.key, *self.earlier)
 
     def describe(self) -> str:
         """Say what the key's origin means."""
@@ -143,16 +152,22 @@ class LogKey:
         return f"The key {self.key.name}+{self.key.key_id.hex()} was given ({self.source})."
 
 
-def read_log_key(given: str | None, log: TileReader, where: str) -> LogKey:
+def read_log_key(given: str | None, log: TileReader, where: str, earlier: Sequence[str] = ()) -> LogKey:
     """Return the key to check with: the one given (a vkey, or a file that holds one), else the log's own file.
 
-    raises  CliError when it is no vkey
+    earlier  further ones that were given: keys of the same log that the first one succeeds
+    raises   CliError when it is no vkey, or not one of the same log
     """
     try:
         if given is None:
             return LogKey(VerifierKey.parse(log.read(VKEY).decode().strip()), where, with_the_log=True)
-        text = given if "+" in given and not Path(given).exists() else Path(given).read_text()
-        return LogKey(VerifierKey.parse(text.strip()), "--log-key", with_the_log=False)
+        key, *others = [
+            VerifierKey.parse((text if "+" in text and not Path(text).exists() else Path(text).read_text()).strip())
+            for text in (given, *earlier)
+        ]
+        if any(other.name != key.name for other in others):
+            raise Refused(f"the keys given are of several logs, {', '.join(sorted({each.name for each in others}))}")
+        return LogKey(key, "--log-key", with_the_log=False, earlier=tuple(others))
     except (Refused, Unready, UnicodeDecodeError, OSError) as error:
         advice = "pass --log-key FILE, or the vkey itself: name+keyid+base64"
         raise CliError(f"the log's key cannot be read: {error}", advice, Exit.USAGE) from error
@@ -194,14 +209,6 @@ def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) 
             "the key of the CA is not one that the signed checkpoint names", "get the log's own", Exit.FAILED
         )
     return {("ca", key_id(key)): key for key in keys}
-
-
-def read_checkpoint(path: Path, key: LogKey) -> Checkpoint:
-    """Return the signed checkpoint in a file; raises CliError when it is none, or of another log."""
-    try:
-        return open_checkpoint(path.read_bytes(), key.key).checkpoint
-    except (OSError, Refused) as error:
-        raise CliError(f"{path} is no checkpoint of this log: {error}", "name a saved one", Exit.USAGE) from error
 
 
 def checked_files(
@@ -247,9 +254,13 @@ def export(
         and not (folder / "tile").exists()
     ):
         raise CliError(f"{folder} is not empty, and no earlier export", "name a new folder", Exit.USAGE)
-    cosigned = _cosigned(log, key)  # read first: the newest checkpoint is at least as large
-    versions = key_directories(log)
+    cosigned: bytes | None = None
+    with suppress(Unready):
+        cosigned = log.read(COSIGNED)  # first: the newest checkpoint is at least as large
     note, checkpoint = signed_checkpoint(log, key)
+    versions = key_directories(log)  # last: each is there before the checkpoint of a tree that names it
+    if cosigned is not None:
+        _check_cosigned(cosigned, key, versions)
     begin(checkpoint.size)
     try:
         for tile, data in checked_files(log, checkpoint, advance):
@@ -282,29 +293,26 @@ def key_directories(log: TileReader) -> list[bytes]:
 
     raises  Refused when one does not follow the one before
     """
-    from grace_common.transparency.directory import KeyDirectory, follow
-    from grace_common.transparency.dsse import DsseEnvelope
+    from grace_common.transparency.directory import follow_all
 
     versions: list[bytes] = []
     with suppress(Unready):
         while True:
             versions.append(log.read(directory_path(len(versions) + 1)))
     if versions:
-        root = KeyDirectory.parse(DsseEnvelope.parse(versions[0]).payload).root
-        newest = follow(versions[0], root, versions[1:])
-        if newest.version != len(versions):
-            raise Refused(f"{directory_path(len(versions))} is version {newest.version} of the key directory")
+        follow_all(versions)
     return versions
 
 
-def _cosigned(log: TileReader, key: LogKey) -> bytes | None:
-    """Return the checkpoint that a witness cosigned, where there is one; Refused when the log did not sign it."""
-    try:
-        note = log.read(COSIGNED)
-    except Unready:
-        return None
-    open_checkpoint(note, key.key)
-    return note
+def _check_cosigned(note: bytes, key: LogKey, versions: Sequence[bytes]) -> None:
+    """Raise Refused when the log did not sign the checkpoint that a witness cosigned.
+
+    It is a second behind: when the log's key has just been succeeded, the one before may have signed it alone.
+    """
+    from grace_common.transparency.directory import follow_all
+
+    listed = follow_all(versions).log_keys(key.key.name) if versions else []
+    open_checkpoint(note, [*dict.fromkeys((*key.given, *listed))])
 
 
 def described(checkpoint: Checkpoint, key: LogKey) -> dict[str, Any]:

@@ -132,6 +132,41 @@ def test_foreigners_accept_a_checkpoint_with_the_cosignature_of_a_witness(foreig
     assert answer.stdout.startswith("accepted log.example/grace: 257 entries, ")
 
 
+@pytest.mark.parametrize("which", ["older", "newer"])
+def test_foreigners_accept_an_export_that_two_keys_of_the_log_signed_with_either(
+    foreign: Path, tmp_path: Path, which: str
+) -> None:
+    ledger, successor = MemoryLedger(), SeededKey("successor")
+    old = ledger.log.key
+    ledger.log.succeed(successor)
+    ledger.deliver(listed=True)
+    key = old if which == "older" else ledger.log.key
+    export_log(ledger.log, LogKey(key, "test", with_the_log=False), tmp_path, int, int)
+    assert (tmp_path / "vkey").read_text() == f"{key}\n"
+    assert (tmp_path / "checkpoint").read_text().count("\n— log.example/grace ") == 2
+
+    answer = run(foreign, tmp_path)
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith(f"accepted log.example/grace: {len(ledger.log.entries)} entries, ")
+
+
+def test_foreigners_refuse_the_older_key_once_it_signs_no_more(foreign: Path, tmp_path: Path) -> None:
+    ledger, successor = MemoryLedger(), SeededKey("successor")
+    old = ledger.log.key
+    ledger.log.succeed(successor)
+    ledger.log.retire()
+    ledger.deliver()
+    export(ledger.log, tmp_path)
+    assert run(foreign, tmp_path).returncode == 0
+    (tmp_path / "vkey").write_text(f"{old}\n")
+
+    answer = run(foreign, tmp_path)
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("refused: ")
+
+
 @pytest.mark.parametrize(
     "path", ["checkpoint", Tile(0, 0).path, Tile(0, 1, 1).path, Tile(1, 0, 1).path, Tile(-1, 0).path]
 )

@@ -15,6 +15,14 @@ LogKeyOption = Annotated[
     str | None,
     typer.Option("--log-key", metavar="VKEY|FILE", help="The log's public key, from elsewhere than the log."),
 ]
+LogKeysOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-key",
+        metavar="VKEY|FILE",
+        help="The log's public key, from elsewhere than the log; repeatable: keys that it succeeds.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +42,7 @@ def verify(
     database: Annotated[
         bool, typer.Option("--database", help="The audit-log's tables: GRACE_DATABASE_URL, else the local stack's.")
     ] = False,
-    log_key: LogKeyOption = None,
+    log_key: LogKeysOption = None,
     ca: Annotated[
         Path | None, typer.Option("--ca", help="The CA's public key, where the log has no file `ca`.")
     ] = None,
@@ -57,8 +65,14 @@ def verify(
 
     if (where is not None) + local + database > 1:
         raise CliError("several of a place, --local and --database are named", "name one of them", Exit.USAGE)
-    asked = Asked(where, database, log_key, ca, since, resume, witness_policy, tree_only, processes, as_json)
+    key, earlier = _keys(log_key)
+    asked = Asked(where, database, key, ca, since, resume, witness_policy, tree_only, processes, as_json, earlier)
     verify_as_asked(asked)
+
+
+def _keys(given: list[str] | None) -> tuple[str | None, tuple[str, ...]]:
+    """Return the key that must have signed the newest checkpoint, and those that it succeeds."""
+    return (given[0], tuple(given[1:])) if given else (None, ())
 
 
 def prove(
@@ -119,7 +133,7 @@ def export(
     source: Annotated[
         str | None, typer.Option("--from", metavar="DIR|URL", help="Another log than the local one.")
     ] = None,
-    log_key: LogKeyOption = None,
+    log_key: LogKeysOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the log as static files: checkpoint, tile/…, tile/entries/…, vkey; checked on the way."""
@@ -129,7 +143,8 @@ def export(
     from grace_cli.log_files import KEEP_IT, described, export, open_log, read_log_key
 
     log = open_log(source)
-    key = read_log_key(log_key, log, str(log))
+    first, earlier = _keys(log_key)
+    key = read_log_key(first, log, str(log), earlier)
     try:
         with entries_bar(as_json) as bar:
             checkpoint = export(log, key, folder, bar.advance, bar.begin)

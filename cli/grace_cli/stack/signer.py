@@ -1,4 +1,5 @@
-"""Asking the crypto-signer on this machine about its keys: its own commands, or the running process over its socket.
+"""Asking the crypto-signer and the audit-log on this machine about their keys: by their own commands, or the running
+signer over its socket.
 
 Secrets go through standard input and the socket alone: arguments and environments can be seen by others.
 """
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from grace_common.contract.topics import CRYPTO_SIGNER
+from grace_common.contract.topics import AUDIT_LOG, CRYPTO_SIGNER
 
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.command import base_environment
@@ -22,22 +23,23 @@ from grace_cli.stack.environment import SCHEMAS
 from grace_cli.stack.home import Home
 
 PACKAGE: Final = "grace_crypto_signer"
+LOG_PACKAGE: Final = "grace_audit_log"
 TIMEOUT_S: Final = 300.0
 SOCKET: Final = "unseal.sock"
 
 Json = dict[str, Any]
 
 
-def signer_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which the signer's commands run: what the stack wrote down for it, and its folders.
+def signer_environment(home: Home, environ: Mapping[str, str], service: str = CRYPTO_SIGNER) -> dict[str, str]:
+    """Return the environment in which a service's commands run: what the stack wrote down for it, and its folders.
 
     raises  CliError when `grace up` never made them
     """
-    told = read_env_file(home.credentials / f"{CRYPTO_SIGNER}.env")
+    told = read_env_file(home.credentials / f"{service}.env")
     own = {
-        "GRACE_SERVICE": CRYPTO_SIGNER,
-        "GRACE_IDENTITY_DIR": str(home.identity(CRYPTO_SIGNER)),
-        "GRACE_STATE_DIR": str(home.state(CRYPTO_SIGNER)),
+        "GRACE_SERVICE": service,
+        "GRACE_IDENTITY_DIR": str(home.identity(service)),
+        "GRACE_STATE_DIR": str(home.state(service)),
         "GRACE_PUBLICATION_DIR": str(home.publication),
         "GRACE_SCHEMAS_DIR": environ.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
         "GRACE_HTTP_PORT": "0",
@@ -69,6 +71,34 @@ def ask_signer(home: Home, environ: Mapping[str, str], verb: str, request: Json)
         check=False,
     )
     return _answer(done.stdout, done.stderr.decode(errors="replace"))
+
+
+def make_log_key(home: Home, environ: Mapping[str, str]) -> str:
+    """Return the vkey of the key that shall succeed the log's: one that the audit-log makes, or that waits already.
+
+    raises  CliError when the audit-log refuses, or is not installed here
+    """
+    if find_spec(LOG_PACKAGE) is None:
+        raise CliError(
+            "the audit-log is not installed here",
+            f"run `python -m {LOG_PACKAGE} key rotate` where it is; the signer lists what it prints   (docs/keys.md)",
+            Exit.USAGE,
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", LOG_PACKAGE, "key", "rotate"],
+        env=signer_environment(home, environ, AUDIT_LOG),
+        cwd=home.root if home.root.exists() else None,
+        capture_output=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode:
+        raise CliError(said[-1] if said else "the audit-log failed", "nothing was changed", Exit.REFUSED)
+    try:
+        return str(json.loads(done.stdout.splitlines()[-1])["successor"])
+    except (IndexError, ValueError, KeyError) as error:
+        raise CliError("the audit-log failed: it did not say which key it made") from error
 
 
 def ask_running_signer(home: Home, request: Json) -> Json:

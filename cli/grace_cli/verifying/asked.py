@@ -39,6 +39,7 @@ class Asked:
     tree_only: bool = False
     processes: int = CORES
     as_json: bool = False
+    earlier_keys: tuple[str, ...] = ()
 
 
 def verified_at_once(words: Sequence[str]) -> bool:
@@ -71,7 +72,7 @@ def verify(asked: Asked) -> None:
     """Verify a log and print what was found; raises CliError when it is not whole."""
     log = open_log(asked.where)
     policy = offline.read_policy(asked.witness_policy)
-    key = read_log_key(asked.log_key, log, str(log))
+    key = read_log_key(asked.log_key, log, str(log), asked.earlier_keys)
     wanted = Wanted(key, asked.ca, asked.since, asked.resume, asked.tree_only, asked.processes, policy)
     what = "the log's database" if asked.database else f"the log at {log}"
     try:

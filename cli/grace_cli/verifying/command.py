@@ -1,7 +1,7 @@
 """Verifying a published log or the audit-log's tables as a command asks for it, and saying what was found."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
+from grace_common.transparency.ed25519 import SignatureInvalid
+from grace_common.transparency.note import VerifierKey
 
+from grace_cli.errors import CliError, Exit
 from grace_cli.log_files import (
     CHECKPOINT,
     COSIGNED,
@@ -19,15 +22,17 @@ from grace_cli.log_files import (
     described,
     key_directories,
     read_authority,
-    read_checkpoint,
     signed_checkpoint,
 )
 from grace_cli.verifying.chunk import LogFiles, check_files
+from grace_cli.verifying.faults import Fault
 from grace_cli.verifying.state import State
 from grace_cli.verifying.whole_log import Findings, Verification
 
 if TYPE_CHECKING:
     from grace_common.transparency.policy import Policy
+
+    from grace_cli.verifying.succession import Listed, Signers
 
 Count = Callable[[int], object]
 
@@ -57,6 +62,7 @@ class Report:
     """What was verified, and what was found; `redacted` maps entries without payload to those that asked for it.
 
     certificates  how many rows of the crypto-signer's table were compared; None where it is not at hand
+    succeeded     the log's earlier keys on which older checkpoints rest, and which its key directory lists
     """
 
     wanted: Wanted
@@ -66,6 +72,7 @@ class Report:
     earlier: tuple[str, ...] = ()
     redacted: dict[int, int] | None = field(default=None)
     certificates: int | None = None
+    succeeded: tuple[VerifierKey, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -76,6 +83,8 @@ class Report:
         else:
             more["redacted"] = [{"index": index, "by": entry} for index, entry in self.redacted.items()]
             more["certificates"] = self.certificates
+        if self.succeeded:
+            more["succeeded"] = [str(key) for key in self.succeeded]
         return described(self.checkpoint, self.wanted.key) | more | {"verified": True}
 
     def sentences(self) -> list[str]:
@@ -102,17 +111,19 @@ class Report:
             why = "--tree-only" if self.wanted.tree_only else "the log names no CA"
             said.append(f"The entries' signatures were not checked ({why}).")
         said += [f"It continues the tree of {name}." for name in self.earlier]
+        said += [f"The log's key succeeds {key}, as its key directory says." for key in self.succeeded]
         return [*said, self.wanted.key.describe()]
 
 
 def verify_files(log: LogFiles, wanted: Wanted, begin: Count, advance: Count) -> Report:
     """Verify a published log."""
-    earlier = _cosigned(log, wanted)  # read first: the newest checkpoint is at least as large
+    signers = _Opening(wanted, lambda: _listed_in_files(log, wanted))
+    earlier = _cosigned(log, wanted, signers)  # read first: the newest checkpoint is at least as large
     _, checkpoint = signed_checkpoint(log, wanted.key)
     begin(checkpoint.size)
     authority = None if wanted.tree_only else read_authority(wanted.authority, log, checkpoint)
-    earlier |= _saved(wanted)
-    state = _state(wanted, authority is not None, "files")
+    earlier |= _saved(wanted, signers)
+    state = _state(wanted, authority is not None, "files", signers)
     try:
         findings = Verification(
             log,
@@ -125,11 +136,12 @@ def verify_files(log: LogFiles, wanted: Wanted, begin: Count, advance: Count) ->
             fork=isinstance(log, FolderLog) and threading.active_count() == 1,
             advance=advance,
         ).run()
+        if authority is not None and not findings.faults:
+            key_directories(log)  # that each follows the one before, where the entries name them all
+            signers.judge(findings, state)
     finally:
         state.close()
-    if authority is not None and not findings.faults:
-        key_directories(log)  # that each follows the one before, where the entries name them all
-    return Report(wanted, checkpoint, findings, authority is not None, tuple(earlier))
+    return Report(wanted, checkpoint, findings, authority is not None, tuple(earlier), succeeded=signers.succeeded)
 
 
 def verify_database(
@@ -144,28 +156,31 @@ def verify_database(
     from grace_cli.verifying.database_log import DatabaseLog
     from grace_cli.verifying.rows import check_rows
     from grace_cli.verifying.tables import Tables, newest_checkpoint
+    from grace_cli.verifying.tables import signers as signers_of
 
-    earlier = _saved(wanted) | _cosigned(published, wanted)
-    # Before the tables are read: what is published later may be newer than they are. Where nothing is published, or
-    # another log's files, the tables speak for themselves.
-    with suppress(Unready, Refused):
-        earlier[f"{published}/{CHECKPOINT}"] = open_checkpoint(published.read(CHECKPOINT), wanted.key.key).checkpoint
     log = DatabaseLog(url)
+    # Before the tables are read: what is published later may be newer than they are.
+    shown = {path: _read(published, path) for path in (CHECKPOINT, COSIGNED)}
     signer = DatabaseLog(signer_url) if signer_url is not None else None
     certificates: int | None = None
     state: State | None = None
     try:
         log.open()
-        key = wanted.key.key
-        checkpoint = newest_checkpoint(log, key)
+        checkpoint = newest_checkpoint(log, wanted.key.key)
+        known = signers_of(log, wanted.key.given)
+        signers = _Opening(wanted, lambda: known.listed)
+        earlier = _saved(wanted, signers) | _cosigned(published, wanted, signers, shown)
+        with suppress(Refused):  # where another log's files are published, the tables speak for themselves
+            if (note := shown[CHECKPOINT]) is not None:
+                earlier[f"{published}/{CHECKPOINT}"] = signers.open(note)
         begin(checkpoint.size)
         authority = None if wanted.tree_only else read_authority(wanted.authority, published, checkpoint)
-        state = _state(wanted, authority is not None, "database")
+        state = _state(wanted, authority is not None, "database", signers)
         tables = Tables(log, checkpoint.size, state.progress.edge.edge)
         findings = Verification(
             log,
             checkpoint,
-            partial(check_rows, log, key),
+            partial(check_rows, log, signers.all),
             state,
             authority,
             tuple(earlier.values()),
@@ -174,6 +189,8 @@ def verify_database(
             take=tables.take,
         ).run()
         tables.finish(findings.faults)
+        signers.rely_on(tables.relied_on)
+        signers.judge(findings, state)
         if signer is not None and authority is not None and (certificates := count_certificates(signer)) is not None:
             findings.faults.extend(check_certificates(log, signer, authority.values()))
     finally:
@@ -182,28 +199,117 @@ def verify_database(
         if state is not None:
             state.close()
         log.close()
-    return Report(wanted, checkpoint, findings, authority is not None, tuple(earlier), tables.redacted, certificates)
+    return Report(
+        wanted,
+        checkpoint,
+        findings,
+        authority is not None,
+        tuple(earlier),
+        tables.redacted,
+        certificates,
+        signers.succeeded,
+    )
 
 
-def _saved(wanted: Wanted) -> dict[str, Checkpoint]:
-    return {} if wanted.since is None else {str(wanted.since): read_checkpoint(wanted.since, wanted.key)}
+class _Opening:
+    """Opens older checkpoints with the keys that were given, else with those that the log itself lists.
+
+    listed  looks those up; asked only where they are needed, and never where the entries, which alone show that they
+            are the log's, are not read
+    """
+
+    def __init__(self, wanted: Wanted, listed: "Callable[[], Mapping[VerifierKey, Listed]]") -> None:
+        self._wanted = wanted
+        self._listed = listed
+        self._all: Signers | None = None
+        self._relied_on: list[VerifierKey] = []
+
+    @property
+    def all(self) -> "Signers":
+        """All of these keys."""
+        if self._all is None:
+            from grace_cli.verifying.succession import Signers
+
+            self._all = Signers(self._wanted.key.given, {} if self._wanted.tree_only else self._listed())
+        return self._all
+
+    @property
+    def succeeded(self) -> tuple[VerifierKey, ...]:
+        """The listed keys that something rests on."""
+        return tuple(dict.fromkeys(self._relied_on))
+
+    def open(self, note: bytes) -> Checkpoint:
+        """Return a checkpoint that one of these keys signed; raises Malformed, SignatureInvalid."""
+        try:
+            return open_checkpoint(note, self._wanted.key.given).checkpoint
+        except SignatureInvalid:
+            checkpoint, relied_on = self.all.open(note)
+            self.rely_on([relied_on] if relied_on is not None else [])
+            return checkpoint
+
+    def rely_on(self, keys: "Iterable[VerifierKey]") -> None:
+        """Take note of listed keys that something rests on."""
+        self._relied_on += [key for key in keys if key not in self._wanted.key.given]
+
+    def judge(self, findings: Findings, state: State) -> None:
+        """Add what is wrong with the listed keys that were relied on, once the entries are verified."""
+        if self._relied_on:
+            faults = self.all.unvouched(self._relied_on, state)
+            findings.faults.extend(Fault(findings.began, text) for text in faults)
 
 
-def _cosigned(published: LogFiles, wanted: Wanted) -> dict[str, Checkpoint]:
+def _listed_in_files(log: LogFiles, wanted: Wanted) -> "Mapping[VerifierKey, Listed]":
+    from grace_cli.verifying.succession import listed_keys
+
+    try:
+        return listed_keys(wanted.key.key.name, key_directories(log))
+    except Refused:
+        return {}  # which the verification says, where entries name them
+
+
+def _read(log: LogFiles, path: str) -> bytes | None:
+    try:
+        return log.read(path)
+    except Unready:
+        return None
+
+
+def _saved(wanted: Wanted, signers: _Opening) -> dict[str, Checkpoint]:
+    if wanted.since is None:
+        return {}
+    try:
+        return {str(wanted.since): signers.open(wanted.since.read_bytes())}
+    except (OSError, Refused) as error:
+        advice = (
+            "name a saved one; where the log's key was replaced since, give the earlier key with a second --log-key"
+        )
+        raise CliError(f"{wanted.since} is no checkpoint of this log: {error}", advice, Exit.USAGE) from error
+
+
+def _cosigned(
+    published: LogFiles, wanted: Wanted, signers: _Opening, shown: "Mapping[str, bytes | None] | None" = None
+) -> dict[str, Checkpoint]:
     """Return the published checkpoint that satisfies the witness policy, by what is said of it.
 
     raises  Refused, of which QuorumMissing is one, when it does not; Unready when nothing is published
     """
     if wanted.policy is None:
         return {}
-    try:
-        name, note = COSIGNED, published.read(COSIGNED)
-    except Unready:
-        name, note = CHECKPOINT, published.read(CHECKPOINT)
-    checkpoint = wanted.policy.open(note, wanted.key.key).checkpoint
+    read = shown if shown is not None else {path: _read(published, path) for path in (COSIGNED, CHECKPOINT)}
+    name = COSIGNED if read[COSIGNED] is not None else CHECKPOINT
+    note = read[name]
+    if note is None:
+        raise Unready(f"{CHECKPOINT} is not in {published}")
+    signers.open(note)
+    checkpoint = wanted.policy.open(note, (*wanted.key.given, *signers.succeeded)).checkpoint
     said = f"{published}/{name}: {checkpoint.size} entries, seen by the quorum {wanted.policy.quorum!r} of the policy"
     return {said: checkpoint}
 
 
-def _state(wanted: Wanted, signed: bool, of: str) -> State:
-    return State(wanted.resume, {"log": str(wanted.key.key), "checks": "all" if signed else "tree", "of": of})
+def _state(wanted: Wanted, signed: bool, of: str, signers: _Opening) -> State:
+    key = str(wanted.key.key)
+    formerly = [str(each) for each in signers.all.keys] if wanted.resume is not None else []
+    state = State(wanted.resume, {"log": key, "checks": "all" if signed else "tree", "of": of}, formerly)
+    if state.begun_with != key:
+        signers.rely_on([VerifierKey.parse(state.begun_with)])
+    return state

@@ -24,11 +24,12 @@ KeyName = tuple[str, str]  # whose key it is (`ca`, `notary`, `attestation` or a
 AUTHORITY: Final = "ca"
 ATTESTATION: Final = "attestation"
 PURPOSES: Final = (AUTHORITY, "notary", ATTESTATION)
+DIRECTORY: Final = "key directory"  # owner of what an entry says of a version, which is named by its number
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """A key that the entry at `index` announces."""
+    """A key that the entry at `index` announces; or, owned by `DIRECTORY`, the digest of a version of that."""
 
     index: int
     name: KeyName
@@ -141,6 +142,8 @@ def _announced(index: int, said: Statement | Attestation) -> Announced | None:
             return Announced(index, (key.purpose, key.key_id), key.public_key)
         case Statement(announced=OperationKey() as key):
             return Announced(index, (key.operation_id, key.key_id), key.public_key)
+        case Statement(type=type_, digest=str(digest)) if type_ == KEY_DIRECTORY_PUBLISHED:
+            return Announced(index, (DIRECTORY, said.subject), bytes.fromhex(digest))
     return None
 
 

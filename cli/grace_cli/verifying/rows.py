@@ -13,7 +13,7 @@ from grace_common.contract.events.round import ApprovalRecorded, TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.transparency import merkle
 from grace_common.transparency.attestation import AUTHORSHIP, PROVENANCE, REVIEW, TEST_RESULT, Attestation
-from grace_common.transparency.checkpoint import PREVIOUS_EXTENSION, open_checkpoint
+from grace_common.transparency.checkpoint import PREVIOUS_EXTENSION
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import OperationKey, Statement
 from grace_common.transparency.tile import HEIGHT, WIDTH, Tile, tile_hashes
@@ -22,6 +22,7 @@ from grace_cli.verifying.chunk import Checked, Job
 from grace_cli.verifying.database_log import DatabaseLog
 from grace_cli.verifying.faults import Fault
 from grace_cli.verifying.keys import check_entries
+from grace_cli.verifying.succession import Signers
 from grace_cli.verifying.tree import LeafTile
 
 if TYPE_CHECKING:
@@ -45,11 +46,13 @@ class CheckedRows(Checked):
     hashes       the leaf hash of each entry, in order
     checkpoints  size and root of each checkpoint row above the job's first entry
     unpaid       entries whose payload is missing
+    relied_on    keys of the log that signed checkpoints alone, and that only a key directory vouches for
     """
 
     hashes: list[bytes] = field(default_factory=list)
     checkpoints: list[tuple[int, bytes]] = field(default_factory=list)
     unpaid: list[int] = field(default_factory=list)
+    relied_on: set[VerifierKey] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Cause:
     columns: dict[str, Any]
 
 
-def check_rows(log: DatabaseLog, key: VerifierKey, job: Job) -> CheckedRows:
+def check_rows(log: DatabaseLog, signers: Signers, job: Job) -> CheckedRows:
     """Check the rows of a job's bundles, and the checkpoints between its first entry and its last."""
     checked = CheckedRows(job)
     faults = checked.faults
@@ -83,7 +86,7 @@ def check_rows(log: DatabaseLog, key: VerifierKey, job: Job) -> CheckedRows:
         checked.pending.extend(signed.pending)
         faults += signed.faults
         _check_columns(log, job, found, signed.statements, checked)
-    _check_checkpoints(log, key, job, checked)
+    _check_checkpoints(log, signers, job, checked)
     return checked
 
 
@@ -197,7 +200,7 @@ def _causes(log: DatabaseLog, job: Job) -> dict[UUID, Cause]:
     }
 
 
-def _check_checkpoints(log: DatabaseLog, key: VerifierKey, job: Job, checked: CheckedRows) -> None:
+def _check_checkpoints(log: DatabaseLog, signers: Signers, job: Job, checked: CheckedRows) -> None:
     """Check the checkpoint rows of sizes within a job: signature, columns, and that each follows the one before it."""
     low, high = job.start * WIDTH, min(job.end * WIDTH, job.size)
     rows = log.rows(
@@ -211,13 +214,14 @@ def _check_checkpoints(log: DatabaseLog, key: VerifierKey, job: Job, checked: Ch
         size, what = row["size"], f"checkpoint {row['size']}"
         mine = size > low or (job.start == 0 and size == 0)
         try:
-            signed = open_checkpoint(row["note"], key).checkpoint
+            signed, relied_on = signers.open(row["note"])
         except Refused as error:
             checked.faults.extend([Fault(size, f"{what}: {error}")] if mine else [])
             before = (size, row["root"], "")
             continue
         if mine:
             checked.checkpoints.append((size, signed.root))
+            checked.relied_on.update([relied_on] if relied_on is not None else [])
             if (signed.size, signed.root) != (size, row["root"]):
                 checked.faults.append(Fault(size, f"{what}: its columns are not what its note says"))
             checked.faults.extend(_succession(row, before, signed.values(PREVIOUS_EXTENSION), what))

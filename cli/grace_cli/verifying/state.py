@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ from grace_cli.errors import CliError, Exit
 if TYPE_CHECKING:
     from grace_cli.verifying.keys import Announced, KeyName
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1 did not keep which versions of the key directory entries name
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS key (
@@ -39,14 +40,17 @@ class Progress:
 class State:
     """The keys that verified entries announced, on disk as they may be many, and the progress beside them.
 
-    path     None: a temporary file that goes with the process
-    about    what is verified, with which key: a state of anything else is refused
-    raises   CliError for a file that is no such state, or a state of another log
+    path      None: a temporary file that goes with the process
+    about     what is verified, with which key: a state of anything else is refused
+    formerly  keys that the log's key succeeds: a state of one of them is gone on with
+    raises    CliError for a file that is no such state, or a state of another log
     """
 
-    def __init__(self, path: Path | None, about: dict[str, str]) -> None:
+    def __init__(self, path: Path | None, about: dict[str, str], formerly: Collection[str] = ()) -> None:
         self._path = path
         self._about = about | {"version": str(_VERSION)}
+        self._formerly = formerly
+        self.begun_with = about.get("log", "")  # the log's key when this state was written last
         self._digest = 0  # sum of the digests of all keys, modulo 2^256: their order does not matter
         try:
             self._file = sqlite3.connect(str(path) if path is not None else "")
@@ -108,7 +112,10 @@ class State:
             said = value.pop("sha256")
             if said != _digest(value):
                 raise Refused("its own digest does not match")
-            if foreign := [name for name, about in self._about.items() if value.get(name) != about]:
+            self.begun_with = str(value.get("log"))
+            accepted = {name: {about} for name, about in self._about.items()}
+            accepted.get("log", set()).update(self._formerly)
+            if foreign := [name for name, allowed in accepted.items() if value.get(name) not in allowed]:
                 raise CliError(
                     f"{self._path} is the state of another verification: its {foreign[0]} is "
                     f"{value.get(foreign[0])}, not {self._about[foreign[0]]}",

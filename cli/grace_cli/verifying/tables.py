@@ -21,6 +21,7 @@ from grace_cli.verifying.chunk import Checked
 from grace_cli.verifying.database_log import DatabaseLog
 from grace_cli.verifying.faults import Fault
 from grace_cli.verifying.rows import CheckedRows
+from grace_cli.verifying.succession import Signers, listed_keys
 
 if TYPE_CHECKING:
     import asyncpg
@@ -42,6 +43,18 @@ def newest_checkpoint(log: DatabaseLog, key: VerifierKey) -> Checkpoint:
     return checkpoint
 
 
+def signers(log: DatabaseLog, given: tuple[VerifierKey, ...]) -> Signers:
+    """Return the keys with which the tables' checkpoints may be signed: those given, and those that entries list."""
+    rows = log.rows(
+        "SELECT index, content FROM entry JOIN payload USING (index) WHERE entry_type = $1 ORDER BY index",
+        KeyDirectoryPublished.TYPE,
+    )
+    places: dict[bytes, int] = {}
+    for row in rows:
+        places.setdefault(bytes(row["content"]), row["index"])
+    return Signers(given, listed_keys(given[0].name, list(places), list(places.values())))
+
+
 class Tables:
     """Follows the jobs' results in order, and looks at the rest when they are through.
 
@@ -55,12 +68,14 @@ class Tables:
         self._edge = edge
         self._unpaid: list[int] = []
         self.redacted: dict[int, int] = {}
+        self.relied_on: set[VerifierKey] = set()
 
     def take(self, checked: Checked, faults: list[Fault]) -> None:
         """Compare the root of each checkpoint with the tree of its size; after a fault nothing is added to it."""
         if not isinstance(checked, CheckedRows):
             return
         self._unpaid += checked.unpaid
+        self.relied_on |= checked.relied_on
         if faults:
             return
         low = checked.job.start * WIDTH

@@ -45,6 +45,10 @@ class WitnessFile:
         note = self._notes.get(origin)
         return Seen() if note is None else Seen.of(note)
 
+    def note(self, origin: str) -> Note | None:
+        """Return the newest cosigned checkpoint of a log, with the lines of the log's keys that were trusted then."""
+        return self._notes.get(origin)
+
     def newest(self, hashed_origin: str) -> bytes | None:
         """Return the newest cosigned checkpoint of the log whose origin has this hash; None when there is none."""
         return next(

@@ -18,6 +18,8 @@ from grace_common.transparency.witness import (
     Submission,
     check_growth,
     open_signed,
+    succeed,
+    trusted_since,
 )
 
 from grace_cli.witness.memory import WitnessFile
@@ -40,6 +42,8 @@ class Answer:
 class Witness:
     """Cosigns what continues the trees it has seen, one request after the other.
 
+    logs   keys of logs; where one log has several, the newest is last. It counts once it has signed beside the one
+           before, which alone counts no more from then on
     now_s  the time in POSIX seconds
     """
 
@@ -80,7 +84,10 @@ class Witness:
     def _cosign(self, submission: Submission) -> Answer:
         tree = open_signed(submission.checkpoint, self._logs)
         origin = tree.checkpoint.origin
+        keys = [key for key in self._logs if key.name == origin]
         with self._one_at_a_time:
+            before = self._memory.note(origin)
+            succeed(tree, keys, None if before is None else trusted_since(keys, before))
             check_growth(submission, tree, self._memory.seen(origin))
             line, cosigned = tree.cosigned(self.key, self._sign, int(self._now_s()))
             self._memory.keep(origin, cosigned)

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from grace_audit_log.adapters.log_key import FileLogKeys
 from grace_cli.errors import Exit
 from grace_cli.stack.home import Home
+from grace_common.testing.certificates import Authority
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer.adapters import backup_file, key_files
@@ -139,6 +141,36 @@ def test_a_key_is_replaced_and_the_directory_says_so(run: Run, home: Home, state
     assert told.count("notary") == 2
     unknown = run("keys", "rotate", "everything")
     assert (unknown.code, "no level 'everything'" in str(unknown.error)) == (Exit.REFUSED, True)
+
+
+def test_the_logs_next_key_is_made_by_the_audit_log_and_listed_by_the_signer(
+    run: Run, home: Home, state: Path, words: Path
+) -> None:
+    early = run("keys", "rotate", "log")
+    assert (early.code, "start the audit-log first" in str(early.error)) == (Exit.REFUSED, True)
+    folder = home.state("audit-log")
+    log = FileLogKeys(folder, "grace.local/log", Authority().certificate, home.publication).identity().key
+    (home.publication / "vkey").write_text(f"{log}\n")
+    unlisted = run("keys", "rotate", "log")
+    assert (unlisted.code, "`grace keys directory` first" in str(unlisted.error)) == (Exit.REFUSED, True)
+    run("keys", "directory")
+    (home.publication / "keys").mkdir()
+    (home.publication / "keys/0001.json").write_bytes((state / "directory-0001.json").read_bytes())
+
+    rotated = run("keys", "rotate", "log")
+    again = run("keys", "rotate", "log", "--json").json
+    told = run("keys", "status")
+    refused = run("keys", "retire", "log")
+
+    assert f"The log's next key is {again['log_key']}, in version 2 of the key directory." in rotated.out
+    assert "end the one before: grace keys retire log" in rotated.out
+    assert again["directory"] == 2
+    assert (folder / "log-key-next.pem").stat().st_mode & 0o777 == 0o600
+    assert f"log          {log}, from " in told.out
+    assert f"log          {again['log_key']}, from " in told.out
+    assert (refused.code, "the database does not answer" in str(refused.error)) == (Exit.NOT_READY, True)
+    wrong = run("keys", "retire", "notary")
+    assert (wrong.code, "only `log` is retired" in str(wrong.error)) == (Exit.REFUSED, True)
 
 
 def test_once_the_root_is_split_only_shares_change_what_the_directory_lists(

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import Result
 from grace_cli.errors import CliError, Exit
 from grace_cli.main import build_app
 from grace_common.testing.ledger import MemoryLedger, SeededKey
+from grace_common.transparency.directory import digest_of
 from grace_common.transparency.strict import encode_base64
 from typer.testing import CliRunner
 
@@ -121,6 +123,80 @@ def test_tables_that_nobody_knows_of_are_asked_for(run: Run, ledger: MemoryLedge
     unreachable = failed(run("verify", "--database", *key, environ=nowhere))
     assert (unreachable.code, "127.0.0.1:1" in unreachable.message) == (Exit.NOT_RUNNING, True)
     assert "nobody" not in unreachable.message
+
+
+def succeeded(ledger: MemoryLedger) -> None:
+    """Let another key sign the ledger beside the first, as two versions of its key directory say."""
+    (_, first) = ledger.publish_directory(ledger.directory())
+    ledger.log.succeed(SeededKey("successor"))
+    ledger.publish_directory(replace(ledger.directory(), version=2, previous=digest_of(first)))
+
+
+def test_what_was_kept_before_the_logs_key_was_replaced_is_gone_on_with_by_the_newer_key_alone(
+    run: Run, ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    folder, state, kept = write(ledger, tmp_path / "log"), tmp_path / "state", tmp_path / "kept"
+    kept.write_bytes(ledger.log.files["checkpoint"])
+    old = ledger.log.key
+    assert run("verify", str(folder), "--resume", str(state), "--log-key", str(old)).exit_code == Exit.OK
+    succeeded(ledger)
+    ledger.log.retire()
+    ledger.log.publish()
+    write(ledger, folder)
+    new = ("--log-key", str(ledger.log.key))
+
+    for resumed in (("--resume", str(state)), (), ("--processes", "2")):
+        said = run("verify", str(folder), *new, "--since", str(kept), *resumed)
+        assert f"It continues the tree of {kept}." in said.output, said.exception
+        assert f"The log's key succeeds {old}, as its key directory says." in said.output
+    plain = run("verify", str(folder), *new)
+    assert (plain.exit_code, "succeeds" in plain.output) == (Exit.OK, False)
+    refused = failed(run("verify", str(folder), *new, "--since", str(kept), "--tree-only"))
+    assert (refused.code, "second --log-key" in refused.advice) == (Exit.USAGE, True)
+    both = (*new, "--log-key", str(old))
+    assert run("verify", str(folder), *both, "--since", str(kept), "--tree-only").exit_code == Exit.OK
+    assert "no signature by" in failed(run("verify", str(folder), "--log-key", str(old))).message
+
+
+def test_a_directory_that_lies_beside_the_log_and_is_no_entry_vouches_for_no_earlier_key(
+    run: Run, tmp_path: Path
+) -> None:
+    ledger, thief = ledger_of(300), SeededKey("thief")
+    old = ledger.log.key
+    ledger.log.succeed(thief)
+    kept = tmp_path / "kept"
+    ledger.log.publish()
+    kept.write_bytes(ledger.log.files["checkpoint"])
+    beside = ledger.sign_directory(ledger.directory(), ledger.root)
+    log = ledger_of(300)
+    folder = write(log, tmp_path / "log")
+    (folder / "keys").mkdir()
+    (folder / "keys/0001.json").write_bytes(beside)
+    ledger.log.retire()
+    kept.write_bytes(ledger.log.publish())
+
+    message = failed(run("verify", str(folder), "--log-key", str(old), "--since", str(kept))).message
+
+    assert "which nobody vouches for: no entry names version 1 of the key directory" in message
+
+
+def test_an_export_while_two_keys_sign_is_complete_and_verifies_with_either(
+    run: Run, ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    old = ledger.log.key
+    cosigned = ledger.log.files["checkpoint"]
+    succeeded(ledger)
+    ledger.log.publish()
+    ledger.log.files["checkpoint.cosigned"] = cosigned  # the witness is a second behind
+    folder = write(ledger, tmp_path / "log")
+
+    for number, key in enumerate((old, ledger.log.key)):
+        copy = str(tmp_path / f"copy{number}")
+        made = run("export", copy, "--from", str(folder), "--log-key", str(key))
+        assert made.exit_code == Exit.OK, made.exception
+        assert run("verify", copy).exit_code == Exit.OK
+        assert (tmp_path / f"copy{number}/checkpoint.cosigned").read_bytes() == cosigned
+        assert (tmp_path / f"copy{number}/keys/0002.json").exists()
 
 
 class Quiet(SimpleHTTPRequestHandler):

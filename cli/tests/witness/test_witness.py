@@ -53,11 +53,15 @@ class Running:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.http = httpx.Client(base_url=self.url, trust_env=False)
+        self._stopped = False
 
     def submit(self, submission: Submission) -> httpx.Response:
         return self.http.post("/add-checkpoint", content=submission.encode())
 
     def stop(self) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
         self.http.close()
         self._server.shutdown()
         self._server.server_close()
@@ -374,3 +378,60 @@ def test_a_witness_without_a_private_key_or_with_a_taken_memory_does_not_start(l
     with pytest.raises(CliError, match="another witness runs"):
         run(*asked)
     taken.close()
+
+
+def test_the_memory_of_a_log_survives_a_change_of_its_key_which_the_operator_added(
+    start: Start, log: MemoryLog
+) -> None:
+    old, successor = log.key, SeededKey("successor")
+    new = successor.named(ORIGIN)
+    witness = start(old, new)
+    assert witness.submit(now(log, 0)).status_code == 200
+    before = log.files["checkpoint"]
+
+    log.succeed(successor)
+    grown(log, 400)
+    assert witness.submit(now(log, 300)).status_code == 200
+    log.retire()
+    grown(log, 500)
+    assert witness.submit(now(log, 400)).status_code == 200
+
+    rolled_back = sign_checkpoint(Checkpoint(ORIGIN, 500, log.tree().root_at(500)), old, SeededKey(ORIGIN).sign)
+    refused = witness.submit(Submission(500, (), rolled_back))
+    assert (refused.status_code, "never by one that signs alone" in refused.text) == (403, True)
+    assert witness.submit(Submission(500, (), before)).status_code in (400, 403)
+    assert witness.memory.seen(ORIGIN).size == 500
+
+
+def test_a_key_that_signs_alone_counts_only_once_the_operator_takes_the_older_away(
+    start: Start, log: MemoryLog
+) -> None:
+    old, successor = log.key, SeededKey("successor")
+    witness = start(old, successor.named(ORIGIN))
+    witness.submit(now(log, 0))
+    log.succeed(successor)
+    log.retire()
+    grown(log, 400)
+
+    assert witness.submit(now(log, 300)).status_code == 403
+    witness.stop()
+    again = start(successor.named(ORIGIN))
+    assert again.submit(now(log, 300)).status_code == 200
+
+
+def test_a_key_that_the_operator_did_not_add_is_never_trusted_because_it_signs_beside(
+    start: Start, log: MemoryLog
+) -> None:
+    old, thief = log.key, SeededKey("thief")
+    witness = start(old)
+    log.succeed(thief)
+    grown(log, 400)
+    answer = witness.submit(now(log, 0))
+    assert answer.status_code == 200
+    note = witness.memory.note(ORIGIN)
+    assert note is not None
+    assert [line.name for line in note.signatures] == [ORIGIN, KEY.name]
+
+    log.retire()
+    grown(log, 500)
+    assert witness.submit(now(log, 400)).status_code == 403

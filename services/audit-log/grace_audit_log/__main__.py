@@ -1,4 +1,6 @@
-"""Run the audit-log; `migrate` brings its schema up to date, `export DIR` writes the log's static files to a folder."""
+"""Run the audit-log; `migrate` brings its schema up to date, `export DIR` writes the log's static files to a folder,
+`key rotate` makes the key that shall succeed the log's.
+"""
 
 import sys
 

@@ -1,6 +1,7 @@
 """Composition root: which adapter fills which port."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from grace_common.runtime.stream import RecordStream
 from grace_audit_log.adapters import log_key
 from grace_audit_log.adapters.announcer import KafkaAnnouncer
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
+from grace_audit_log.adapters.log_key import FileLogKeys
 from grace_audit_log.adapters.outside_witness import HttpWitness
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import LogIdentity
@@ -40,7 +42,7 @@ def build(settings: Settings | None = None) -> Service:
     settings = settings or Settings.load()
     database_url = settings.database_url.get_secret_value()
     workload = Workload.load(settings.identity_dir)
-    log = _identity(settings, workload)
+    log = _log_keys(settings, workload)
     # Two connections that read: start-up must not wait for a long publication.
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
@@ -57,10 +59,10 @@ def build(settings: Settings | None = None) -> Service:
         log,
         look_every_s=settings.publish_every_s,
     )
-    shelf, demand = Shelf(publication, log.key), _demand(settings, log)
+    shelf, demand = Shelf(publication, log), _demand(settings, log.identity())
     outside = _outside(demand, publication)
     asking = Witnesses(shelf, demand, outside, patience_s=settings.witness_timeout_s) if demand and outside else None
-    cosigned = Cosigned(shelf, log.key, demand, asking)
+    cosigned = Cosigned(shelf, log, demand, asking)
     return Service(
         settings,
         Database(database_url),
@@ -90,7 +92,7 @@ def _demand(settings: Settings, log: LogIdentity) -> Demand | None:
         demand = Demand.of(file.read_bytes())
     except (OSError, Refused) as error:
         raise Refused(f"GRACE_WITNESS_POLICY: {file} is no witness policy: {error}") from error
-    if demand.policy.logs and log.key not in demand.policy.logs:
+    if demand.policy.logs and not set(log.keys) & set(demand.policy.logs):
         raise Refused(f"GRACE_WITNESS_POLICY: {file} lists logs, but not this one, {log.key}")
     return demand
 
@@ -117,7 +119,7 @@ async def export(settings: Settings, folder: Path) -> int:
 
     raises  Refused when there is no log yet, or the folder holds another one
     """
-    log = _identity(settings, Workload.load(settings.identity_dir))
+    log = _log_keys(settings, Workload.load(settings.identity_dir)).identity()
     reader = PostgresLedgerReader(settings.database_url.get_secret_value())
     try:
         newest = await reader.newest()
@@ -125,7 +127,7 @@ async def export(settings: Settings, folder: Path) -> int:
             raise Refused("the ledger is empty: start the audit-log first")
         target = FolderPublication(folder)
         publish_authority(target, log.ca_keys)
-        shown = await publish(reader, target, log.key, published(target, log.key), newest)
+        shown = await publish(reader, target, log.keys, published(target, log.keys), newest)
         for start in range(0, newest.size, _EXPORTED_AT_ONCE):
             end = min(start + _EXPORTED_AT_ONCE, newest.size)
             await publish_directories(reader, target, await reader.places(start, end))
@@ -143,12 +145,22 @@ def command(arguments: Sequence[str]) -> str | None:
                 migrate.run(Database(settings.database_url.get_secret_value()), _MIGRATIONS)
             case ["export", folder]:
                 print(f"exported {asyncio.run(export(settings, Path(folder)))} entries to {folder}")
+            case ["key", "rotate"]:
+                print(json.dumps(_rotate_key(settings)))
             case _:
-                raise Refused(f"unknown arguments {' '.join(arguments)!r}: `migrate`, `export DIR`, or none to run")
+                raise Refused(
+                    f"unknown arguments {' '.join(arguments)!r}: `migrate`, `export DIR`, `key rotate`, or none to run"
+                )
     except GraceError as error:
         return str(error)
     return None
 
 
-def _identity(settings: Settings, workload: Workload) -> LogIdentity:
-    return log_key.load_or_create(settings.state_dir / "log-key.pem", settings.log_origin, workload.authority)
+def _log_keys(settings: Settings, workload: Workload) -> FileLogKeys:
+    return FileLogKeys(settings.state_dir, settings.log_origin, workload.authority, settings.publication_dir)
+
+
+def _rotate_key(settings: Settings) -> dict[str, str]:
+    """Make the key that shall succeed the log's; it leads once the key directory lists it."""
+    leading, successor = log_key.make_successor(settings.state_dir, settings.log_origin, settings.publication_dir)
+    return {"log_key": str(leading), "successor": str(successor)}

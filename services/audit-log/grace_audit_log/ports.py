@@ -9,7 +9,7 @@ from uuid import UUID
 from grace_common.transparency.note import NoteSignature
 
 from grace_audit_log.domain.entry import Entry, Place
-from grace_audit_log.domain.tree import Growth, Head
+from grace_audit_log.domain.tree import Growth, Head, LogIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,22 @@ class Committed:
     root: bytes
     note: bytes
     committed_at: datetime
+
+
+class LogKeys(Protocol):
+    """The log's own keys while commands and key directories change which of them sign."""
+
+    def identity(self) -> LogIdentity:
+        """Return who signs now."""
+        ...
+
+    def follow(self, directories: Sequence[bytes]) -> LogIdentity:
+        """Return who signs the tree that contains these signed versions of the key directory besides."""
+        ...
+
+    def settle(self) -> None:
+        """Follow what is published, and let go of a key that has ended; once its successor's checkpoint is there."""
+        ...
 
 
 class LedgerWriter(Protocol):

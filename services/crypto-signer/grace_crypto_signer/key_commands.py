@@ -19,6 +19,7 @@ from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.transparency.directory import KeyDirectory
+from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import encode_base64
 
@@ -30,6 +31,7 @@ from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, write_private
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
+from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
@@ -146,12 +148,14 @@ async def rotate(settings: Settings, request: KeyRequest) -> Answer:
             return {"level": "epoch", "number": made.number, "not_before": made.not_before.isoformat()}
         case "notary" | "attestation" | "witness" as purpose:
             return await _rotate_own(settings, request, purpose)
+        case "log":
+            return await _rotate_log(settings, request)
         case "root":
             return await _rotate_root(settings, request)
         case "kek":
             return await _rotate_kek(settings, request)
         case other:
-            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, witness, kek, root")
+            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, witness, log, kek, root")
 
 
 async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> Answer:
@@ -161,6 +165,50 @@ async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> 
     made = key_files.make_key(settings.state_dir, kek, purpose, now)
     directory = _renew_directory(settings, kek, root)
     return {"level": purpose, "key_id": made.key_id, "directory": directory.version if directory else None}
+
+
+async def _rotate_log(settings: Settings, request: KeyRequest) -> Answer:
+    """List the key that shall succeed the log's in the key directory; the audit-log, which made it, reads it there."""
+    if request.log_key is None:
+        raise Refused(
+            "the request names no log_key: make the log's next key with `python -m grace_audit_log key rotate`, which "
+            "prints it as `successor`"
+        )
+    successor = VerifierKey.parse(request.log_key.strip())
+    kek, now = _kek(settings, request), SystemClock().now().replace(microsecond=0)
+    root = request.open_root(root_files.read_public(settings.state_dir), root_files.load(settings.state_dir, kek))
+    vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+    life = timedelta(days=settings.directory_days)
+    directory = directory_files.succeed_log(settings.state_dir, vault, root, successor, now, life)
+    return {"level": "log", "log_key": str(successor), "directory": directory.version}
+
+
+async def retire(settings: Settings, request: KeyRequest) -> Answer:
+    """End the log's older key in the key directory, once the witness goes by the newer one."""
+    if request.level != "log":
+        raise Refused(f"a key of level {request.level!r} ends when it is replaced: only `log` is retired")
+    newest, older = directory_files.older_log_keys(settings.state_dir)
+    kek, now = _kek(settings, request), SystemClock().now().replace(microsecond=0)
+    root = request.open_root(root_files.read_public(settings.state_dir), root_files.load(settings.state_dir, kek))
+    database = _database(settings)
+    try:
+        witnessed = await PostgresWitnessMemory(database).newest(newest.name)
+    finally:
+        await database.close()
+    if witnessed is None or witnessed.log_key != newest:
+        raise Unready(
+            f"the witness has cosigned no checkpoint yet that {newest} signed beside the key before it: wait until the "
+            "ledger has the version of the key directory that lists it"
+        )
+    vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+    life = timedelta(days=settings.directory_days)
+    directory = directory_files.retire_log(settings.state_dir, vault, root, now, life)
+    return {
+        "level": "log",
+        "log_key": str(newest),
+        "ended": [str(key) for key in older],
+        "directory": directory.version,
+    }
 
 
 async def _rotate_root(settings: Settings, request: KeyRequest) -> Answer:
@@ -249,7 +297,22 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
             }
             for purpose in key_files.PURPOSES
         },
+        "log": _log_keys(settings),
     }
+
+
+def _log_keys(settings: Settings) -> list[dict[str, str | None]]:
+    """Return the log's keys as the newest key directory lists them, the newest last."""
+    directory = directory_files.newest(settings.state_dir)
+    return [
+        {
+            "log_key": str(VerifierKey(key.name, key.public_key)),
+            "not_before": key.not_before,
+            "not_after": key.not_after,
+        }
+        for key in (directory.of("log") if directory is not None else ())
+        if key.name is not None
+    ]
 
 
 VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] = {
@@ -260,6 +323,7 @@ VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] 
     "drill": drill,
     "renew": renew,
     "rotate": rotate,
+    "retire": retire,
     "directory": directory,
     "status": status,
 }

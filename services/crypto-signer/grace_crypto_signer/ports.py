@@ -141,7 +141,7 @@ class WitnessMemory(Protocol):
         ...
 
     async def keep(self, before: Witnessed, tree: SignedTree, cosigned: Note) -> None:
-        """Remember a cosigned tree in place of the one before; durable when this returns.
+        """Remember a cosigned tree in place of the one before, with the key of `before`; durable when this returns.
 
         raises  Unready when what is remembered is no longer `before`
         """

@@ -45,7 +45,8 @@ class KeyRequest(_Part):
     shares          three of the root, in place of a passphrase or because the root itself is needed
     passphrase      of the key-encryption key; None: the one in the signer's own file
     new_passphrase  that the key-encryption key gets; None: one is made and kept in the signer's own file
-    level           what to rotate
+    level           what to rotate or retire
+    log_key         vkey that shall succeed the log's, as the audit-log made it
     """
 
     file: Path | None = None
@@ -55,6 +56,7 @@ class KeyRequest(_Part):
     passphrase: SecretStr | None = None
     new_passphrase: SecretStr | None = Field(default=None, min_length=1)
     level: str | None = None
+    log_key: str | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

@@ -22,7 +22,8 @@ class Settings(RuntimeSettings):
     directory_days       life of a version of the public key directory; the next comes with a third of it left
     restate_every_s      seconds between two statements of all certificates that hold, for a broker that lost them
     batch                records notarised together, at the most
-    witnessed_log        vkey of the log to cosign; None: the one published when the first checkpoint was cosigned
+    witnessed_log        vkey of the log to cosign, with which a succession may begin; None: the one published when the
+                         first checkpoint was cosigned
     witness_every_s      seconds between two cosignatures, at the least
     """
 

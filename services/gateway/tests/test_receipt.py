@@ -290,3 +290,41 @@ async def test_one_tree_is_proven_to_extend_another(sealed: Sealed, ada: httpx.A
     assert decode_base64(part["to_root"], "root") == tree.root_at(5)
     for query in ("from=5&to=3", f"from=1&to={size + 1}", "from=0&to=1"):
         assert (await ada.get(f"/api/ledger/proof/consistency?{query}")).status_code == 422
+
+
+async def test_receipts_go_on_across_a_change_of_the_logs_key_and_hold_with_the_keys_that_signed(
+    sealed: Sealed, ada: httpx.AsyncClient
+) -> None:
+    log, files = sealed.ledger.log, sealed.gateway.publication.files
+    sealed.seal_life()
+    first = sealed.ledger.directory()
+    one = sealed.list_keys(first)
+    before, old = await receipt_of(sealed, ada), str(log.key)
+
+    successor = SeededKey("successor")
+    log.succeed(successor)
+    new = str(log.key)
+    two = sealed.list_keys(replace(sealed.ledger.directory(), version=2, previous=digest_of(one)))
+    sealed.publish()
+    files["vkey"] = f"{old}\n".encode()  # until the witness has seen what both signed
+    meanwhile = (await ada.get(f"/api/tasks/{sealed.task_id}/receipt")).content
+    files["vkey"] = f"{new}\n".encode()
+    during = (await ada.get(f"/api/tasks/{sealed.task_id}/receipt")).content
+
+    ended = tuple(
+        replace(key, not_after=TIME) if key.purpose == "log" and key.public_key != successor.public_key else key
+        for key in sealed.ledger.directory().keys
+    )
+    log.retire()
+    sealed.list_keys(replace(first, version=3, previous=digest_of(two), keys=ended))
+    after = await receipt_of(sealed, ada)
+
+    for receipt, vkeys, version in (
+        (before, [old], 1),
+        (meanwhile, [old, new], 2),
+        (during, [old, new], 2),
+        (after, [new], 3),
+    ):
+        for vkey in vkeys:
+            found = verify_receipt(receipt, CODE.encode(), vkey, root_key=sealed.ledger.root.public_key)
+            assert (found.directory and found.directory.directory.version) == version

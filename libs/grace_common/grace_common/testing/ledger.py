@@ -64,6 +64,7 @@ class MemoryLog:
         self._signer = SeededKey(origin)
         self._edge = TileEdge()
         self._published: Checkpoint | None = None
+        self._before: tuple[SeededKey, ...] = ()
         self.key = self._signer.named(origin)
         self.entries: list[bytes] = []
         self.files: dict[str, bytes] = {}
@@ -91,9 +92,24 @@ class MemoryLog:
         previous = (previous_extension(self._published),) if self._published else ()
         extensions = (*self._extensions, *previous)
         self._published = Checkpoint(self.key.name, self._edge.size, self._edge.root, extensions)
-        self.files["checkpoint"] = sign_checkpoint(self._published, self.key, self._signer.sign)
+        before = [(key.named(self.key.name), key.sign) for key in self._before]
+        self.files["checkpoint"] = sign_checkpoint(self._published, self.key, self._signer.sign, *before)
         self.files["vkey"] = f"{self.key}\n".encode()
         return self.files["checkpoint"]
+
+    def succeed(self, successor: SeededKey) -> None:
+        """Let another key lead; checkpoints carry the lines of both until `retire`."""
+        self._before, self._signer = (self._signer,), successor
+        self.key = successor.named(self.key.name)
+
+    def retire(self) -> None:
+        """Let the leading key alone sign."""
+        self._before = ()
+
+    @property
+    def keys(self) -> list[VerifierKey]:
+        """The keys that sign, the oldest first."""
+        return [*(key.named(self.key.name) for key in self._before), self.key]
 
     def tree(self) -> TreeReader:
         """Return the published tree, read from its own files."""
@@ -143,7 +159,7 @@ class MemoryLedger:
         """Return a version of the key directory that lists the keys of this ledger, from `TIME` on."""
         listed = [DirectoryKey("ca", self.ca.public_key, TIME), DirectoryKey("notary", self.notary.public_key, TIME)]
         listed.append(DirectoryKey("attestation", self.attester.public_key, TIME))
-        listed.append(DirectoryKey("log", self.log.key.public_key, TIME, name=self.log.key.name))
+        listed += [DirectoryKey("log", key.public_key, TIME, name=key.name) for key in self.log.keys]
         before = None if previous is None else digest_of(previous)
         return KeyDirectory(version, "example", TIME, EXPIRY, self.root.public_key, before, tuple(listed))
 

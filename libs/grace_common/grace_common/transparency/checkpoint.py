@@ -81,11 +81,16 @@ def previous_extension(previous: Checkpoint) -> str:
     return f"{PREVIOUS_EXTENSION} {previous.digest}"
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: VerifierKey, sign: Sign) -> bytes:
-    """Return the signed note; raises Refused when the key's name is not the origin."""
-    if key.name != checkpoint.origin:
-        raise Refused(f"the key {key.name} signs for another origin than {checkpoint.origin}")
-    return Note(checkpoint.text, (sign_note(checkpoint.text, key, sign),)).encode()
+def sign_checkpoint(checkpoint: Checkpoint, key: VerifierKey, sign: Sign, *others: tuple[VerifierKey, Sign]) -> bytes:
+    """Return the signed note; raises Refused when a key's name is not the origin.
+
+    others  keys that sign as well, such as the one before while the log's key is replaced
+    """
+    signers = ((key, sign), *others)
+    for each, _ in signers:
+        if each.name != checkpoint.origin:
+            raise Refused(f"the key {each.name} signs for another origin than {checkpoint.origin}")
+    return Note(checkpoint.text, tuple(sign_note(checkpoint.text, *signer) for signer in signers)).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,32 +103,45 @@ class Cosigner:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCheckpoint:
-    """A checkpoint whose log signature, and whose cosigners' signatures, were verified."""
+    """A checkpoint whose log signature, and whose cosigners' signatures, were verified.
+
+    signers  those of the log's keys, in the order they were given, that signed it
+    """
 
     checkpoint: Checkpoint
     cosigners: tuple[Cosigner, ...]
+    signers: tuple[VerifierKey, ...] = ()
 
 
 def open_checkpoint(
-    signed: bytes, log_key: VerifierKey, witnesses: Sequence[VerifierKey] = (), quorum: int = 0
+    signed: bytes,
+    log_key: VerifierKey | Sequence[VerifierKey],
+    witnesses: Sequence[VerifierKey] = (),
+    quorum: int = 0,
 ) -> VerifiedCheckpoint:
     """Return the checkpoint of a signed note that the log signed and at least `quorum` of the witnesses cosigned.
 
+    log_key    the log's key; or several of one origin, each of which had its time, and any of which is enough
     witnesses  keys of type 04; signature lines of other keys are passed over
     raises     Malformed, SignatureInvalid, QuorumMissing; Refused for keys of the wrong type
     """
-    if log_key.type is not SignatureType.ED25519:
-        raise Refused(f"the log's key {log_key} is of another type than 01")
+    keys = (log_key,) if isinstance(log_key, VerifierKey) else tuple(log_key)
+    for key in keys:
+        if key.type is not SignatureType.ED25519:
+            raise Refused(f"the log's key {key} is of another type than 01")
     if any(witness.type is not SignatureType.COSIGNATURE for witness in witnesses):
         raise Refused("a witness's key is of another type than 04")
     note = Note.parse(signed)
     checkpoint = Checkpoint.parse(note.text)
-    if checkpoint.origin != log_key.name:
-        raise SignatureInvalid(f"the checkpoint is of {checkpoint.origin}; the key given is that of {log_key.name}")
-    if not note.verified_by([log_key]):
-        raise SignatureInvalid(f"the checkpoint has no signature by {log_key}")
+    named = [key for key in keys if key.name == checkpoint.origin]
+    if not named:
+        names = ", ".join(sorted({key.name for key in keys})) or "nobody"
+        raise SignatureInvalid(f"the checkpoint is of {checkpoint.origin}; the key given is that of {names}")
+    signers = tuple(key for key in named if note.verified_by([key]))
+    if not signers:
+        raise SignatureInvalid(f"the checkpoint has no signature by {' or '.join(map(str, named))}")
     cosigners = tuple(Cosigner(line.name, cosignature_time_s(line)) for line in note.verified_by(witnesses))
     seen_by = {cosigner.name for cosigner in cosigners}
     if len(seen_by) < quorum:
         raise QuorumMissing(f"{len(seen_by)} of the {quorum} witnesses that the policy demands cosigned")
-    return VerifiedCheckpoint(checkpoint, cosigners)
+    return VerifiedCheckpoint(checkpoint, cosigners, signers)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, get_args
 from grace_common.contract.errors import Refused
 from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae, verify_envelope
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, Sign, SignatureInvalid
+from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import RFC_3339, key_id
 from grace_common.transparency.strict import (
     Malformed,
@@ -103,6 +104,17 @@ class KeyDirectory:
     def of(self, purpose: KeyPurpose, time: datetime | None = None) -> list[DirectoryKey]:
         """Return the keys for a purpose, those in use at a time where one is given."""
         return [key for key in self.keys if key.purpose == purpose and (time is None or key.held_at(time))]
+
+    def log_keys(self, origin: str, *, in_use: bool = False) -> list[VerifierKey]:
+        """Return the keys that a log of this origin signs with or signed with, the newest last.
+
+        in_use  only those that have not ended
+        """
+        return [
+            VerifierKey(origin, key.public_key)
+            for key in self.of("log")
+            if key.name == origin and not (in_use and key.not_after is not None)
+        ]
 
     def require_current(self, now: datetime) -> None:
         """Raise DirectoryExpired when it should have been replaced by now."""
@@ -202,6 +214,15 @@ def follow(known: bytes, trusted_root: bytes, newer: Sequence[bytes]) -> KeyDire
             raise Refused(f"version {following.version} of the key directory drops or changes what was listed before")
         known, directory = data, following
     return directory
+
+
+def follow_all(signed: Sequence[bytes]) -> KeyDirectory:
+    """Return the newest of all versions from the first on, whose root is taken from itself; raises Refused."""
+    root = KeyDirectory.parse(DsseEnvelope.parse(signed[0]).payload).root
+    newest = follow(signed[0], root, signed[1:])
+    if newest.version != len(signed):
+        raise Refused(f"{len(signed)} versions of the key directory are there, and the last is {newest.version}")
+    return newest
 
 
 def _parse_entry(item: object) -> DirectoryKey:

@@ -6,7 +6,7 @@ Source: c2sp.org/tlog-policy.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,14 +62,15 @@ class Policy:
                     raise Malformed(f"line {number} of the policy: {error}") from error
         return reading.policy()
 
-    def open(self, signed: bytes, log_key: VerifierKey | None = None) -> VerifiedCheckpoint:
+    def open(self, signed: bytes, log_key: VerifierKey | Sequence[VerifierKey] | None = None) -> VerifiedCheckpoint:
         """Return the checkpoint of a signed note that a log of the policy signed and its quorum of witnesses cosigned.
 
-        log_key  the log's key where it is known from elsewhere; a policy that lists logs must list it
+        log_key  the log's key, or several, where they are known from elsewhere; those count that a policy lists which
+                 lists any
         raises   Malformed, SignatureInvalid, QuorumMissing; Refused when neither the policy nor the caller names a log
         """
-        key = self._log(Note.parse(signed), log_key)
-        verified = open_checkpoint(signed, key, tuple(self.witnesses.values()))
+        keys = self._log(Note.parse(signed), log_key)
+        verified = open_checkpoint(signed, keys, tuple(self.witnesses.values()))
         by_key = Note.parse(signed).verified_by
         cosigned = [name for name, witness in self.witnesses.items() if by_key([witness])]
         if not self.satisfied_by(cosigned):
@@ -87,11 +88,15 @@ class Policy:
                 witnessed.add(name)
         return self.quorum in witnessed
 
-    def _log(self, note: Note, log_key: VerifierKey | None) -> VerifierKey:
+    def _log(self, note: Note, log_key: VerifierKey | Sequence[VerifierKey] | None) -> Sequence[VerifierKey]:
+        """Return the keys of which one must have signed the note."""
         if log_key is not None:
-            if self.logs and log_key not in self.logs:
-                raise SignatureInvalid(f"the log's key {log_key} is not one of those that the policy lists")
-            return log_key
+            given = (log_key,) if isinstance(log_key, VerifierKey) else log_key
+            listed = [key for key in given if not self.logs or key in self.logs]
+            if not listed:
+                named = " or ".join(map(str, given))
+                raise SignatureInvalid(f"the log's key {named} is not one of those that the policy lists")
+            return listed
         if not self.logs:
             raise Refused("the policy lists no log, and no log's key was given")
         origin, _, _ = note.text.partition("\n")
@@ -100,7 +105,7 @@ class Policy:
         ]
         if not signed_by:
             raise SignatureInvalid(f"no log of the policy signed the checkpoint of {origin}")
-        return signed_by[0]
+        return signed_by
 
 
 class _Reading:

@@ -98,10 +98,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class SignedTree:
-    """A checkpoint whose log's signature was verified; `note` has the verified signature lines and no others."""
+    """A checkpoint whose log's signature was verified; `note` has the verified signature lines and no others.
+
+    signers  the trusted keys that signed it, in the order they were given
+    """
 
     checkpoint: Checkpoint
     note: Note
+    signers: tuple[VerifierKey, ...] = ()
 
     @property
     def seen(self) -> Seen:
@@ -136,7 +140,35 @@ def open_signed(note: bytes, logs: Sequence[VerifierKey]) -> SignedTree:
         Note(opened.text, (line,)).verified_by([key])
     if not by_trusted:
         raise SignatureInvalid(f"no key that is trusted for {checkpoint.origin} signed the checkpoint")
-    return SignedTree(checkpoint, Note(opened.text, tuple(dict.fromkeys(line for line, _ in by_trusted))))
+    signers = tuple(key for key in trusted if any(key == by for _, by in by_trusted))
+    return SignedTree(checkpoint, Note(opened.text, tuple(dict.fromkeys(line for line, _ in by_trusted))), signers)
+
+
+def succeed(tree: SignedTree, keys: Sequence[VerifierKey], trusted: VerifierKey | None) -> VerifierKey:
+    """Return the key that is trusted once this checkpoint is cosigned: the newest that signed it.
+
+    A key is succeeded by one that signs beside it. So what the next key alone signs is refused before that, and what
+    the one before alone signs is refused afterwards.
+
+    keys     of the log, the newest last, as somebody vouches for them who is not the log
+    trusted  the one that counted until now; None when nothing was cosigned yet, or its key is not vouched for any more
+    raises   SignatureInvalid when `trusted` did not sign the checkpoint
+    """
+    if trusted is not None and trusted not in tree.signers:
+        raise SignatureInvalid(
+            f"the checkpoint is not signed with {trusted}, as the one that was cosigned last: the log's key may be "
+            "succeeded by one that signs beside it, never by one that signs alone"
+        )
+    order = list(keys)
+    after = order[order.index(trusted) :] if trusted in order else order
+    newest = [key for key in after if key in tree.signers]
+    return newest[-1] if newest else tree.signers[-1]
+
+
+def trusted_since(keys: Sequence[VerifierKey], cosigned: Note) -> VerifierKey | None:
+    """Return the newest of these keys, of which the newest is last, that signed what was cosigned last."""
+    signed = [key for key in keys if any(line.is_by(key) for line in cosigned.signatures)]
+    return signed[-1] if signed else None
 
 
 def check_growth(submission: Submission, tree: SignedTree, seen: Seen) -> None:

@@ -145,6 +145,33 @@ def test_a_checkpoint_by_nobody_known_or_of_another_log_is_refused() -> None:
         sign_checkpoint(CHECKPOINT, LOG.named("other.example"), LOG.sign)
 
 
+def test_a_checkpoint_that_two_keys_of_the_log_signed_opens_with_either_and_with_both() -> None:
+    next_one = SeededKey("next")
+    key = next_one.named("log.example")
+    both = sign_checkpoint(CHECKPOINT, key, next_one.sign, (LOG_KEY, LOG.sign))
+
+    assert [line.key_id for line in Note.parse(both).signatures] == [key.key_id, LOG_KEY.key_id]
+    assert open_checkpoint(both, key).signers == (key,)
+    assert open_checkpoint(both, LOG_KEY).signers == (LOG_KEY,)
+    assert open_checkpoint(both, [LOG_KEY, key]).signers == (LOG_KEY, key)
+    assert open_checkpoint(cosigned(), [key, LOG_KEY]).signers == (LOG_KEY,)
+    with pytest.raises(SignatureInvalid, match=r"no signature by .* or "):
+        open_checkpoint(both, [SeededKey("x").named("log.example"), SeededKey("y").named("log.example")])
+    with pytest.raises(SignatureInvalid, match="that of nobody"):
+        open_checkpoint(both, [])
+
+
+def test_a_wrong_line_of_one_known_key_spoils_what_the_other_signed() -> None:
+    key = SeededKey("next").named("log.example")
+    forged = sign_checkpoint(CHECKPOINT, LOG_KEY, LOG.sign, (key, LOG.sign))
+
+    assert open_checkpoint(forged, LOG_KEY).signers == (LOG_KEY,)
+    with pytest.raises(SignatureInvalid):
+        open_checkpoint(forged, [LOG_KEY, key])
+    with pytest.raises(Refused, match="another origin"):
+        sign_checkpoint(CHECKPOINT, LOG_KEY, LOG.sign, (LOG.named("other.example"), LOG.sign))
+
+
 def test_keys_of_the_wrong_type_neither_sign_nor_verify() -> None:
     with pytest.raises(Refused, match="signed with type 01"):
         sign_note("text\n", WITNESS_KEY, WITNESS.sign)

@@ -151,3 +151,20 @@ def test_names_are_opaque_octets() -> None:
 def test_what_the_specification_forbids_is_refused(text: str, why: str) -> None:
     with pytest.raises(Malformed, match=why):
         policy(text)
+
+
+def test_of_several_keys_of_the_log_those_count_that_the_policy_lists() -> None:
+    successor = SeededKey("successor")
+    new = successor.named("log.example")
+    checkpoint = Checkpoint("log.example", 7, b"r" * 32)
+    both, alone = sign_checkpoint(checkpoint, new, successor.sign, (LOG_KEY, LOG.sign)), cosigned()
+    listing, open_to_all = policy(f"log {LOG_KEY}\nquorum none\n"), policy("quorum none\n")
+
+    assert listing.open(both, [new, LOG_KEY]).signers == (LOG_KEY,)
+    assert listing.open(both).signers == (LOG_KEY,)
+    assert open_to_all.open(alone, [new, LOG_KEY]).signers == (LOG_KEY,)
+    assert policy(f"log {LOG_KEY}\nlog {new}\nquorum none\n").open(both).signers == (LOG_KEY, new)
+    with pytest.raises(SignatureInvalid, match="not one of those that the policy lists"):
+        listing.open(both, [new])
+    with pytest.raises(SignatureInvalid, match="no signature by"):
+        listing.open(sign_checkpoint(checkpoint, new, successor.sign), [new, LOG_KEY])

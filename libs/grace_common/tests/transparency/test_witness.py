@@ -19,6 +19,8 @@ from grace_common.transparency.witness import (
     open_signed,
     origin_hash,
     submission_from_tiles,
+    succeed,
+    trusted_since,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -212,3 +214,42 @@ def test_a_submission_is_made_from_the_published_tiles(old_size: int) -> None:
 
 def test_the_monitors_name_of_a_log_is_the_digest_of_its_origin() -> None:
     assert origin_hash("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+OLD, NEW = LOG, SeededKey("successor")
+KEYS = [OLD.named("log.example"), NEW.named("log.example")]
+
+
+def by(*signers: SeededKey) -> SignedTree:
+    first, *others = [(key.named("log.example"), key.sign) for key in signers]
+    return open_signed(sign_checkpoint(Checkpoint("log.example", 7, b"r" * 32), *first, *others), KEYS)
+
+
+def test_a_key_is_succeeded_by_one_that_signs_beside_it_and_then_counts_no_more() -> None:
+    old, new = KEYS
+
+    assert succeed(by(OLD), KEYS, None) == succeed(by(OLD), KEYS, old) == old
+    assert succeed(by(NEW, OLD), KEYS, old) == succeed(by(NEW, OLD), KEYS, None) == new
+    assert succeed(by(NEW), KEYS, new) == succeed(by(NEW, OLD), KEYS, new) == new
+    for tree, trusted in ((by(NEW), old), (by(OLD), new)):
+        with pytest.raises(SignatureInvalid, match="never by one that signs alone"):
+            succeed(tree, KEYS, trusted)
+
+
+def test_a_key_that_nobody_vouches_for_succeeds_nobody() -> None:
+    old, _ = KEYS
+    thief = SeededKey("thief")
+    note = sign_checkpoint(
+        Checkpoint("log.example", 7, b"r" * 32), thief.named("log.example"), thief.sign, (old, OLD.sign)
+    )
+
+    tree = open_signed(note, [old])
+
+    assert [line.key_id for line in tree.note.signatures] == [old.key_id]
+    assert succeed(tree, [old], old) == succeed(tree, [], old) == old
+
+
+def test_what_was_cosigned_last_tells_which_key_counts() -> None:
+    assert trusted_since(KEYS, by(OLD).note) == KEYS[0]
+    assert trusted_since(KEYS, by(NEW, OLD).note) == trusted_since(KEYS, by(NEW).note) == KEYS[1]
+    assert trusted_since(KEYS[1:], by(OLD).note) is None

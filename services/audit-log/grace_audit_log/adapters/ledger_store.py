@@ -17,13 +17,14 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime import failpoint
 from grace_common.runtime.clock import Clock
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
+from grace_common.transparency.note import Note
 from grace_common.transparency.tile import HEIGHT, WIDTH, TileEdge
 from sqlalchemy.engine import make_url
 
 from grace_audit_log.domain.entry import Entry, Place
 from grace_audit_log.domain.redaction import KEPT, Redaction, redactions
 from grace_audit_log.domain.tree import Growth, Head, LogIdentity
-from grace_audit_log.ports import Committed, Position
+from grace_audit_log.ports import Committed, LogKeys, Position
 
 _log = structlog.get_logger(__name__)
 WRITER_LOCK: Final = 7_265  # advisory, with the schema's hash beside it: one writer in each schema
@@ -56,7 +57,7 @@ async def connect(database_url: str) -> Connection:
 class PostgresLedgerWriter:
     """Implements `LedgerWriter`."""
 
-    def __init__(self, database_url: str, log: LogIdentity, clock: Clock) -> None:
+    def __init__(self, database_url: str, log: LogKeys, clock: Clock) -> None:
         self._database_url = database_url
         self._log = log
         self._clock = clock
@@ -127,7 +128,7 @@ class PostgresLedgerWriter:
         row = await connection.fetchrow("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1")
         if row is None:
             return await self._commit_empty_tree(connection)
-        opened = _own_checkpoint(row["note"], self._log)
+        opened = _own_checkpoint(row["note"], self._log.identity())
         edge = await read_edge(connection, row["size"])
         if (opened.size, opened.root) != (row["size"], row["root"]) or edge.root != opened.root:
             raise Refused(
@@ -138,7 +139,7 @@ class PostgresLedgerWriter:
 
     async def _commit_empty_tree(self, connection: Connection) -> Head:
         edge = TileEdge()
-        checkpoint, note = self._log.checkpoint(edge, None)
+        checkpoint, note = self._log.identity().checkpoint(edge, None)
         await connection.execute(
             "INSERT INTO checkpoint (size, root, note, committed_at) VALUES (0, $1, $2, $3)",
             edge.root,
@@ -302,13 +303,21 @@ async def _redact(connection: Connection, asked: Redaction) -> None:
 
 
 def _own_checkpoint(note: bytes, log: LogIdentity) -> Checkpoint:
+    """Return the newest checkpoint of the tables, once it is one that these keys signed and no newer one has."""
     try:
-        return open_checkpoint(note, log.key).checkpoint
+        opened = open_checkpoint(note, log.keys)
     except Refused as error:
         raise Refused(
             f"the newest checkpoint was not signed by this log's key {log.key}: {error}; "
             "put back the key that belongs to this database"
         ) from error
+    newest = next(line for line in Note.parse(note).signatures if line.name == log.key.name)
+    if not any(newest.is_by(key) for key in log.keys):
+        raise Refused(
+            f"the newest checkpoint was signed by a newer key, {newest.name}+{newest.key_id.hex()}, than this log's "
+            f"{log.key}: an older copy of the state folder was put back; put back the newer one"
+        )
+    return opened.checkpoint
 
 
 @contextmanager

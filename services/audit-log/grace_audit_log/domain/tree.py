@@ -13,23 +13,39 @@ from grace_common.transparency.tile import HEIGHT, WIDTH, Tile, TileEdge
 
 @dataclass(frozen=True)
 class LogIdentity:
-    """Who signs the checkpoints.
+    """Who signs the checkpoints; implements `LogKeys` for a log whose keys nobody replaces.
 
-    key         the verifier key; its name is the log's origin
+    key         the verifier key that leads; its name is the log's origin
     extensions  lines that every checkpoint carries, such as the CA under which the statements are signed
     ca_keys     the raw public keys, 32 bytes each, that these lines name
+    others      keys that sign beside it: the one that it succeeds, until the key directory says that it has ended
     """
 
     key: VerifierKey
     sign: Sign
     extensions: tuple[str, ...] = ()
     ca_keys: tuple[bytes, ...] = ()
+    others: tuple[tuple[VerifierKey, Sign], ...] = ()
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """Every key that signs, the newest first."""
+        return (self.key, *(key for key, _ in self.others))
+
+    def identity(self) -> "LogIdentity":
+        return self
+
+    def follow(self, directories: Sequence[bytes]) -> "LogIdentity":
+        return self
+
+    def settle(self) -> None:
+        return
 
     def checkpoint(self, edge: TileEdge, previous: Checkpoint | None) -> tuple[Checkpoint, bytes]:
         """Return the checkpoint of a tree and its signed note; it names the checkpoint before it."""
         named = () if previous is None else (checkpoints.previous_extension(previous),)
         made = Checkpoint(self.key.name, edge.size, edge.root, (*self.extensions, *named))
-        return made, checkpoints.sign_checkpoint(made, self.key, self.sign)
+        return made, checkpoints.sign_checkpoint(made, self.key, self.sign, *self.others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.policy import Policy
 
-from grace_audit_log.ports import Publication
+from grace_audit_log.ports import LogKeys, Publication
 
 COSIGNED: Final = "checkpoint.cosigned"
 POLICY: Final = "witness-policy"
@@ -39,9 +39,9 @@ class Demand:
 class Shelf:
     """The place of the newest cosigned checkpoint, in files that whoever reads the log reads."""
 
-    def __init__(self, publication: Publication, log_key: VerifierKey) -> None:
+    def __init__(self, publication: Publication, log: LogKeys) -> None:
         self._publication = publication
-        self._log_key = log_key
+        self._log = log
         self._met_at: float | None = None
 
     def newest(self) -> bytes | None:
@@ -86,19 +86,19 @@ class Shelf:
     def _read(self, file: str) -> bytes | None:
         try:
             note = self._publication.read(file)
-            open_checkpoint(note, self._log_key)
+            open_checkpoint(note, self._log.identity().keys)
         except (Unready, Refused):
             return None
         return note
 
     def _size(self, note: bytes) -> int:
-        return open_checkpoint(note, self._log_key).checkpoint.size
+        return open_checkpoint(note, self._log.identity().keys).checkpoint.size
 
     def _judged(self, note: bytes, policy: Policy) -> tuple[int, bool]:
         """Return the size of a checkpoint, and whether its cosignatures satisfy the policy; raises Refused."""
         size = self._size(note)
         try:
-            policy.open(note, self._log_key)
+            policy.open(note, self._log.identity().keys)
         except Refused:
             return size, False
         return size, True
@@ -119,11 +119,9 @@ class Cosigned:
     asking  None: no outside witness is asked
     """
 
-    def __init__(
-        self, shelf: Shelf, log_key: VerifierKey, demand: Demand | None = None, asking: Asking | None = None
-    ) -> None:
+    def __init__(self, shelf: Shelf, log: LogKeys, demand: Demand | None = None, asking: Asking | None = None) -> None:
         self._shelf = shelf
-        self._log_key = log_key
+        self._log = log
         self._demand = demand
         self._asking = asking
 
@@ -143,9 +141,11 @@ class Cosigned:
                 _log.warning("cosignature_refused", offset=record.offset, why=str(error))
 
     async def _take(self, note: bytes, own: VerifierKey) -> None:
-        open_checkpoint(note, self._log_key, [own], quorum=1)
+        keys = self._log.identity().keys
+        open_checkpoint(note, keys, [own], quorum=1)
         if self._asking is not None:
             self._asking.offer(await asyncio.to_thread(self._shelf.keep, note))
             return
-        demand = self._demand or Demand.of(f"log {self._log_key}\nwitness grace {own}\nquorum grace\n".encode())
+        logs = "".join(f"log {key}\n" for key in keys)
+        demand = self._demand or Demand.of(f"{logs}witness grace {own}\nquorum grace\n".encode())
         await asyncio.to_thread(self._shelf.put, note, demand, asyncio.get_running_loop().time())

@@ -7,7 +7,7 @@ published checkpoint is inconsistent, whatever became of the database in between
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -15,10 +15,11 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime import failpoint
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import open_checkpoint
-from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.note import Note, VerifierKey
 from grace_common.transparency.strict import encode_base64
 from grace_common.transparency.tile import ENTRIES, HEIGHT, WIDTH, Tile, TileEdge, encode_bundle, new_tiles
 
+from grace_audit_log.handlers.cosigned import COSIGNED
 from grace_audit_log.ports import Committed, Entries, Publication
 
 CHECKPOINT: Final = "checkpoint"
@@ -34,11 +35,13 @@ class Published:
 
     complete  whether its checkpoint and the vkey stand there too
     tail      leaves of the last, partial bundle, kept so that they are not read again; None: to be read
+    vkey      the key that `vkey` names; None: to be looked at
     """
 
     edge: TileEdge = field(default_factory=TileEdge)
     complete: bool = False
     tail: Sequence[bytes] | None = field(default=None, repr=False, compare=False)
+    vkey: VerifierKey | None = field(default=None, compare=False)
 
 
 def publish_authority(publication: Publication, ca_keys: Sequence[bytes]) -> None:
@@ -50,7 +53,33 @@ def publish_authority(publication: Publication, ca_keys: Sequence[bytes]) -> Non
     publication.write([(CA, content)])
 
 
-def published(publication: Publication, key: VerifierKey) -> Published:
+def publish_vkey(publication: Publication, keys: Sequence[VerifierKey], newest: bytes) -> VerifierKey:
+    """Write as `vkey` the newest key that signed whatever checkpoint a reader may meet; return it.
+
+    Whoever reads it and then a checkpoint finds the two to agree, also while the log's key is replaced.
+
+    keys    that sign, the newest first
+    newest  the signed checkpoint that is published or about to be
+    """
+    notes = [Note.parse(newest)]
+    for path in (CHECKPOINT, COSIGNED):
+        with suppress(Unready, Refused):
+            notes.append(Note.parse(publication.read(path)))
+    all_signed = [key for key in keys if all(_is_signed(note, key) for note in notes)]
+    chosen = next(iter(all_signed), next((key for key in reversed(keys) if _is_signed(notes[0], key)), keys[0]))
+    content = f"{chosen}\n".encode()
+    with suppress(Unready):
+        if publication.read(VKEY) == content:
+            return chosen
+    publication.write([(VKEY, content)])
+    return chosen
+
+
+def _is_signed(note: Note, key: VerifierKey) -> bool:
+    return any(line.is_by(key) for line in note.signatures)
+
+
+def published(publication: Publication, keys: VerifierKey | Sequence[VerifierKey]) -> Published:
     """Return what is published already; nothing when the files do not lead to their checkpoint, so all is made anew.
 
     raises  Refused when the files belong to a log with another key
@@ -61,9 +90,9 @@ def published(publication: Publication, key: VerifierKey) -> Published:
     except Unready:
         return Published()
     try:
-        checkpoint = open_checkpoint(note, key).checkpoint
+        checkpoint = open_checkpoint(note, keys).checkpoint
     except Refused as error:
-        raise Refused(f"the publication folder holds another log than {key}: {error}; name an empty folder") from error
+        raise Refused(f"the publication folder holds another log than this: {error}; name an empty folder") from error
     try:
         edge = TileEdge.read(publication, checkpoint.size)
     except (Unready, Refused) as error:
@@ -76,10 +105,15 @@ def published(publication: Publication, key: VerifierKey) -> Published:
 
 
 async def publish(
-    entries: Entries, publication: Publication, key: VerifierKey, done: Published, newest: Committed
+    entries: Entries,
+    publication: Publication,
+    keys: VerifierKey | Sequence[VerifierKey],
+    done: Published,
+    newest: Committed,
 ) -> Published:
     """Write what the files lack of the newest tree, its checkpoint last; return what they show then.
 
+    keys    that sign, the newest first
     raises  Refused when the database holds another tree than the files, or an older one
     """
     if done.edge.size > newest.size:
@@ -87,8 +121,10 @@ async def publish(
             f"the published log has {done.edge.size} entries and the database {newest.size}: it was set back to an "
             "older state. Restore the newer one; a log must never shrink"
         )
+    signers = (keys,) if isinstance(keys, VerifierKey) else keys
+    vkey = done.vkey
     if done.complete and (done.edge.size, done.edge.root) == (newest.size, newest.root):
-        return done
+        return done if vkey == signers[0] else replace(done, vkey=publish_vkey(publication, signers, newest.note))
     failpoint.reached("publication", "begun")
     edge = done.edge
     tail = done.tail if done.tail is not None else await entries.leaves(edge.size - edge.size % WIDTH, edge.size)
@@ -102,12 +138,12 @@ async def publish(
             f"the {newest.size} entries of the database do not lead to its checkpoint's root, or do not continue the "
             "published log: one of them was changed from outside; nothing was published"
         )
-    if not done.complete:
-        publication.write([(VKEY, f"{key}\n".encode())])
+    if vkey != signers[0]:
+        vkey = publish_vkey(publication, signers, newest.note)
     failpoint.reached("publication", "grown")
     await asyncio.to_thread(_conclude, publication, done.edge.size, edge, newest.note)
     failpoint.reached("publication", "written")
-    return Published(edge, complete=True, tail=tail)
+    return Published(edge, complete=True, tail=tail, vkey=vkey)
 
 
 def _write_chunk(publication: Publication, edge: TileEdge, leaves: Sequence[bytes]) -> TileEdge:

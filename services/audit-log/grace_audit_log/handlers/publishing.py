@@ -9,11 +9,10 @@ from grace_common.runtime import failpoint
 from grace_common.runtime.outage import describe_outage, is_outage
 
 from grace_audit_log.domain.announcement import Voice
-from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.directories import publish_directories, write_directories
 from grace_audit_log.handlers.files import Published, publish, publish_authority, published
 from grace_audit_log.handlers.sealing import Sealing
-from grace_audit_log.ports import Announcer, Committed, Entries, LedgerReader, Publication
+from grace_audit_log.ports import Announcer, Committed, Entries, LedgerReader, LogKeys, Publication
 
 _ANNOUNCE_AT_ONCE: Final = 2_000  # entries read into memory for one announcement
 _log = structlog.get_logger(__name__)
@@ -29,7 +28,7 @@ class Publishing:
         entries: Entries,
         publication: Publication,
         announcer: Announcer,
-        log: LogIdentity,
+        log: LogKeys,
         *,
         look_every_s: float,
     ) -> None:
@@ -38,7 +37,7 @@ class Publishing:
         self._entries = entries
         self._publication = publication
         self._announcer = announcer
-        self._voice = Voice(log.key.name)
+        self._voice = Voice(log.identity().key.name)
         self._log = log
         self._look_every_s = look_every_s
         self._published: Published | None = None
@@ -76,13 +75,16 @@ class Publishing:
         if newest is None:
             return
         if self._published is None:
-            self._published = await asyncio.to_thread(published, self._publication, self._log.key)
-            await asyncio.to_thread(publish_authority, self._publication, self._log.ca_keys)
+            self._published = await asyncio.to_thread(published, self._publication, self._log.identity().keys)
+            await asyncio.to_thread(publish_authority, self._publication, self._log.identity().ca_keys)
         if self._sealing.directories:  # before the entries that name them
             directories, self._sealing.directories = self._sealing.directories, []
             await asyncio.to_thread(write_directories, self._publication, directories)
-        self._published = await publish(self._entries, self._publication, self._log.key, self._published, newest)
+        self._published = await publish(
+            self._entries, self._publication, self._log.identity().keys, self._published, newest
+        )
         await self._announce(newest)
+        self._log.settle()
 
     async def _announce(self, newest: Committed) -> None:
         if self._announced is None:

@@ -11,9 +11,9 @@ from grace_common.runtime.stream import Displaced
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 
 from grace_audit_log.domain.entry import Entry, first_copies, read_entries
-from grace_audit_log.domain.tree import Head, LogIdentity, grow
+from grace_audit_log.domain.tree import Head, grow
 from grace_audit_log.handlers.recent import RecentEntries
-from grace_audit_log.ports import LedgerReader, LedgerWriter, Position
+from grace_audit_log.ports import LedgerReader, LedgerWriter, LogKeys, Position
 
 _STAND_BY_S: Final = 0.5
 _log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 class Sealing:
     """Handler of the stream of signatures: drops copies, grows the tree, commits."""
 
-    def __init__(self, writer: LedgerWriter, reader: LedgerReader, log: LogIdentity, recent: RecentEntries) -> None:
+    def __init__(self, writer: LedgerWriter, reader: LedgerReader, log: LogKeys, recent: RecentEntries) -> None:
         self._writer = writer
         self._reader = reader
         self._log = log
@@ -88,11 +88,12 @@ class Sealing:
         new = [entry for entry in entries if entry.entry_id not in known]
         self.copies.update(known.values())
         if new:
-            growth = grow(head, [entry.leaf for entry in new], self._log)
+            named = (entry.payload for entry in new if entry.entry_type == KEY_DIRECTORY_PUBLISHED)
+            directories = [payload for payload in named if payload is not None]
+            growth = grow(head, [entry.leaf for entry in new], self._log.follow(directories))
             await self._writer.append(growth, new, position)
             self._head = growth.after
-            named = (entry.payload for entry in new if entry.entry_type == KEY_DIRECTORY_PUBLISHED)
-            self.directories += [payload for payload in named if payload is not None]
+            self.directories += directories
             self._recent.add(head.edge.size, new)
         self.committed.set()
 

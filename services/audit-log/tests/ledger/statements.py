@@ -1,5 +1,6 @@
 """A ledger as the crypto-signer states it: signed by operations' keys, with payloads, an attestation, a redaction."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -13,6 +14,7 @@ from grace_common.contract.events.task import RedactionRequested
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.attestation import Provenance, Subject, sign_attestation
 from grace_common.transparency.statement import (
+    KEY_DIRECTORY_PUBLISHED,
     NOTARY_KEY_PUBLISHED,
     OPERATION_KEY_GENERATED,
     OperationKey,
@@ -79,6 +81,19 @@ def fact(index: int, type: str, service: str, data: dict[str, object]) -> Entry:
     payload = orjson.dumps({"type": type, "data": data})
     said = _statement(id_of(f"fact {index}"), type, service, operation(index), digest=sha256(payload).hexdigest())
     return _entry(said, SeededKey(str(operation(index))), payload=payload)
+
+
+def directory(index: int, signed: bytes, number: int) -> Entry:
+    """Return the entry that names a signed version of the key directory, of the operation at this index."""
+    said = _statement(
+        id_of(f"directory {index}"),
+        KEY_DIRECTORY_PUBLISHED,
+        "crypto-signer",
+        operation(index),
+        digest=sha256(signed).hexdigest(),
+    )
+    said = replace(said, subject_type="key-directory", subject=str(number), topic=None, key=None)
+    return _entry(said, SeededKey(str(operation(index))), payload=signed)
 
 
 def attested(cause: Entry) -> Entry:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.cosigned import COSIGNED, POLICY, Cosigned, Demand, Shelf
 from grace_common.contract import envelope, topics
 from grace_common.contract.envelope import Envelope
@@ -52,8 +53,8 @@ def sealed(value: bytes) -> SealedRecord:
     return SealedRecord(topics.WITNESS.name, 0, 0, b"log", value, TIME, Signer("service/crypto-signer", "key"))
 
 
-def handler_of(files: MemoryFiles, log_key: VerifierKey = LOG.key) -> Cosigned:
-    return Cosigned(Shelf(files, log_key), log_key)
+def handler_of(files: MemoryFiles, log: LogIdentity = LOG) -> Cosigned:
+    return Cosigned(Shelf(files, log), log)
 
 
 async def test_the_newest_cosigned_checkpoint_is_published_with_the_policy_that_it_satisfies() -> None:
@@ -90,7 +91,7 @@ async def test_a_cosignature_that_does_not_verify_is_passed_over_for_the_one_bef
 async def test_nothing_of_another_log_is_published() -> None:
     files = MemoryFiles()
 
-    await handler_of(files, SeededKey("another").named(LOG.key.name)).handle([cosigned(3)])
+    await handler_of(files, LogIdentity(SeededKey("another").named(LOG.key.name), KEY.sign)).handle([cosigned(3)])
 
     assert files.files == {}
 
@@ -98,6 +99,19 @@ async def test_nothing_of_another_log_is_published() -> None:
 async def test_the_operators_policy_stands_beside_it_where_there_is_one() -> None:
     files, content = MemoryFiles(), f"# ours\nwitness own {WITNESS_KEY}\nquorum own\n".encode()
 
-    await Cosigned(Shelf(files, LOG.key), LOG.key, Demand.of(content)).handle([cosigned(3)])
+    await Cosigned(Shelf(files, LOG), LOG, Demand.of(content)).handle([cosigned(3)])
 
     assert files.read(POLICY) == content
+
+
+async def test_while_two_keys_of_the_log_sign_what_the_older_signed_alone_is_published_as_well() -> None:
+    files, successor = MemoryFiles(), SeededKey("successor")
+    both = LogIdentity(successor.named(LOG.key.name), successor.sign, others=((LOG.key, KEY.sign),))
+
+    await handler_of(files, both).handle([cosigned(3)])
+
+    policy = Policy.parse(files.read(POLICY))
+    assert policy.logs == both.keys
+    assert policy.open(files.read(COSIGNED)).checkpoint.size == 3
+    await handler_of(files, LogIdentity(both.key, successor.sign)).handle([cosigned(7)])
+    assert policy.open(files.read(COSIGNED)).checkpoint.size == 3  # nothing that the older signs alone after its end

@@ -3,20 +3,23 @@
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from grace_audit_log.adapters.publication import FolderPublication
-from grace_audit_log.domain.tree import grow
-from grace_audit_log.handlers.files import Published, publish, published
-from grace_audit_log.ports import Position, Publication
+from grace_audit_log.domain.tree import LogIdentity, grow
+from grace_audit_log.handlers.cosigned import COSIGNED
+from grace_audit_log.handlers.files import Published, publish, publish_vkey, published
+from grace_audit_log.ports import Committed, Position, Publication
 from grace_cli.log_files import export, read_log_key
 from grace_common.contract.errors import Refused, Unready
-from grace_common.testing.ledger import MemoryLog
-from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.testing.ledger import MemoryLog, SeededKey
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.tile import TreeReader
 
-from .fakes import LOG, MemoryFiles, MemoryLedger, entry
+from .fakes import KEY, LOG, MemoryFiles, MemoryLedger, entry
 
 
 async def ledger_of(*sizes: int) -> MemoryLedger:
@@ -196,3 +199,52 @@ async def test_no_half_file_is_published_while_the_disk_becomes_full(tmp_path: P
 def test_a_file_that_is_not_there_is_unready(tmp_path: Path) -> None:
     with pytest.raises(Unready, match="tile/0/000"):
         FolderPublication(tmp_path).read("tile/0/000")
+
+
+async def test_the_vkey_is_the_newest_key_that_signed_every_checkpoint_a_reader_may_meet() -> None:
+    files, successor = MemoryFiles(), SeededKey("successor")
+    new, old = successor.named(LOG.key.name), LOG.key
+    before, both = log_note(LOG, 2), log_note(LogIdentity(new, successor.sign, others=((old, KEY.sign),)), 3)
+    files.files |= {"vkey": f"{old}\n".encode(), "checkpoint": before, COSIGNED: before}
+
+    def shown(newest: bytes, *keys: VerifierKey) -> VerifierKey:
+        chosen = publish_vkey(files, keys, newest)
+        assert files.files["vkey"] == f"{chosen}\n".encode()
+        return chosen
+
+    assert shown(both, new, old) == old  # who reads it before the checkpoint is replaced finds the two to agree
+    files.files["checkpoint"] = both
+    assert shown(both, new, old) == old  # the witness is a second behind
+    files.files[COSIGNED] = both
+    assert shown(both, new, old) == new
+    written = files.failures.calls
+    assert shown(both, new, old) == new
+    assert files.failures.calls == written
+    files.files["vkey"] = f"{old}\n".encode()
+    assert shown(log_note(LogIdentity(new, successor.sign), 4), new) == new
+
+
+async def test_the_vkey_follows_the_witness_where_no_entry_comes() -> None:
+    files, ledger, successor = MemoryFiles(), await ledger_of(3), SeededKey("successor")
+    both = LogIdentity(successor.named(LOG.key.name), successor.sign, others=((LOG.key, KEY.sign),))
+    files.files[COSIGNED] = log_note(LOG, 2)
+    newest = replace(await newest_of(ledger), note=log_note(both, 3, (await newest_of(ledger)).root))
+
+    done = await publish(ledger, files, both.keys, Published(), newest)
+    assert files.files["vkey"] == f"{LOG.key}\n".encode()
+    assert (await publish(ledger, files, both.keys, done, newest)).vkey == LOG.key
+    files.files[COSIGNED] = newest.note
+
+    assert (await publish(ledger, files, both.keys, done, newest)).vkey == both.key
+    assert files.files["vkey"] == f"{both.key}\n".encode()
+
+
+def log_note(log: LogIdentity, size: int, root: bytes = b"r" * 32) -> bytes:
+    """Return a checkpoint of this log, whatever its tree."""
+    return sign_checkpoint(Checkpoint(log.key.name, size, root), log.key, log.sign, *log.others)
+
+
+async def newest_of(ledger: MemoryLedger) -> Committed:
+    newest = await ledger.newest()
+    assert newest is not None
+    return newest

@@ -1,11 +1,13 @@
 """The whole service against real Kafka and PostgreSQL."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
@@ -25,11 +27,14 @@ from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.service import Service
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.checkpoint import open_checkpoint
-from grace_common.transparency.note import SignatureType, VerifierKey
+from grace_common.transparency.note import Note, SignatureType, VerifierKey
 from grace_common.transparency.policy import Policy
+from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 from grace_common.transparency.tile import TreeReader
 from grace_common.transparency.witness import open_signed
 from pydantic import SecretStr
+
+from .directories import version
 
 COMMAND = [sys.executable, "-m", "grace_audit_log"]
 
@@ -89,6 +94,14 @@ async def published(files: FolderPublication, path: str) -> bytes:
         with suppress(Unready):
             return files.read(path)
         await asyncio.sleep(0.1)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Return once it is so; whoever calls bounds the time."""
+    while True:
+        if reached():
+            return
+        await asyncio.sleep(0.05)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -238,3 +251,75 @@ def test_a_witness_policy_that_is_none_or_of_another_log_is_refused_at_the_start
             build(changed)
     file.write_text(f"witness w {witness} https://w.example\nquorum w\n")
     assert len(build(changed).background) == len(build(settings).background) + 1
+
+
+async def test_the_logs_key_is_succeeded_by_command_under_load_and_no_entry_is_lost(
+    deployment: Deployment, settings: Settings, tmp_path: Path
+) -> None:
+    files, sent, told = FolderPublication(settings.publication_dir), list[UUID](), list[bytes]()
+    places: dict[UUID, int] = {}
+    versions: list[bytes] = []
+    stop = asyncio.Event()
+
+    async def load() -> None:
+        while not stop.is_set():
+            entries = [notarized() for _ in range(20)]
+            await deployment.send("crypto-signer", *(stated(entry, "/grace/crypto-signer") for entry in entries))
+            sent.extend(entry.entry_id for entry in entries)
+
+    async def listen() -> None:
+        async for record in ledger:
+            event = envelope.open(record.value).event
+            if isinstance(event, EntriesSealed):
+                places.update({entry.entry_id: entry.index for entry in event.entries})
+            elif isinstance(event, CheckpointPublished):
+                told.append(event.checkpoint.encode())
+
+    async def list_keys(*in_use: VerifierKey, ended: Sequence[VerifierKey] = ()) -> None:
+        """Let a version of the key directory become an entry, and wait until it is published."""
+        versions.append(version(versions, *in_use, ended=ended))
+        fact = notarized().model_copy(update={"entry_type": KEY_DIRECTORY_PUBLISHED, "payload": versions[-1]})
+        await deployment.send("crypto-signer", stated(fact, "/grace/crypto-signer"))
+        await published(files, f"keys/{len(versions):04}.json")
+
+    async def until_signed_by(*keys: VerifierKey) -> None:
+        wanted = [key.key_id for key in keys]
+        await until(lambda: [line.key_id for line in Note.parse(files.read("checkpoint")).signatures] == wanted)
+
+    async with deployment.reading("gateway", topics.LEDGER) as ledger, asyncio.timeout(180):
+        async with running(build(settings)):
+            tasks = [asyncio.create_task(load()), asyncio.create_task(listen())]
+            first = VerifierKey.parse(files.read("vkey").decode().strip())
+            await list_keys(first)
+            made = await asyncio.to_thread(run, settings, "key", "rotate")
+            again = await asyncio.to_thread(run, settings, "key", "rotate")
+            said = json.loads(made.stdout)
+            second = VerifierKey.parse(said["successor"])
+            assert (said["log_key"], again.stdout) == (str(first), made.stdout)
+
+            await list_keys(first, second)
+            await until_signed_by(second, first)
+            refused = await asyncio.to_thread(run, settings, "key", "rotate")
+            assert "two keys sign this log already" in refused.stderr
+        async with running(build(settings)):  # which begins while both sign
+            await until_signed_by(second, first)
+            await list_keys(second, ended=[first])
+            await until_signed_by(second)
+            stop.set()
+            await tasks[0]
+            await until(lambda: set(sent) <= places.keys())
+            await until(lambda: not (settings.state_dir / "log-key-before.pem").exists())
+            tasks[1].cancel()
+
+    assert VerifierKey.parse(files.read("vkey").decode().strip()) == second
+    opened = [open_checkpoint(note, [second, first]) for note in told]
+    newest = opened[-1].checkpoint
+    tree = TreeReader(files, newest.size, newest.root)
+    assert all(tree.root_at(one.checkpoint.size) == one.checkpoint.root for one in opened)
+    assert [one.checkpoint.size for one in opened] == sorted(one.checkpoint.size for one in opened)
+    runs = [signers for signers, _ in groupby(one.signers for one in opened)]
+    assert runs == [(first,), (second, first), (second,)]
+    assert sorted(places[id_] for id_ in sent) == sorted({places[id_] for id_ in sent})
+    exported = run(settings, "export", str(tmp_path / "export"))
+    assert exported.returncode == 0, exported.stderr
+    assert (tmp_path / "export/vkey").read_text() == f"{second}\n"

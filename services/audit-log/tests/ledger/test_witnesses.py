@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from grace_audit_log.adapters.outside_witness import HttpWitness
 from grace_audit_log.adapters.publication import FolderPublication
+from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.cosigned import COSIGNED, Demand, Shelf
 from grace_audit_log.handlers.witnesses import Witnesses
 from grace_audit_log.ports import OutsideWitness
@@ -100,7 +101,7 @@ class Case:
     def __post_init__(self) -> None:
         self.note = grown(self.log, 300)
         self.demand = demand(self.quorum)
-        self.shelf = Shelf(self.files, self.log.key)
+        self.shelf = Shelf(self.files, LogIdentity(self.log.key, SeededKey(ORIGIN).sign))
         self.witnesses = Witnesses(self.shelf, self.demand, self.outside, patience_s=0.05)
 
     @property
@@ -237,7 +238,7 @@ async def test_two_of_three_witnesses_that_are_processes_of_their_own_suffice(tm
         async with serving(tmp_path, "b", log.key) as b:
             urls = {"a": a, "b": b, "c": away}
             outside = {name: HttpWitness(url, keys[name], publication, 5.0) for name, url in urls.items()}
-            shelf = Shelf(publication, log.key)
+            shelf = Shelf(publication, LogIdentity(log.key, SeededKey(ORIGIN).sign))
             asking = Witnesses(shelf, asked, outside, patience_s=5.0, longest_pause_s=0.2)
             asking.offer(note)
             await asking.collect()

@@ -9,13 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 from grace_audit_log.adapters.outside_witness import HttpWitness
+from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.cosigned import COSIGNED, Cosigned, Shelf
 from grace_audit_log.handlers.witnesses import ASKED, Witnesses
 from grace_audit_log.ports import OutsideWitness
 from grace_cli.witness.memory import WitnessFile
 from grace_cli.witness.server import Witness
 from grace_common.contract.errors import Refused, Unready
-from grace_common.testing.ledger import MemoryLog
+from grace_common.testing.ledger import MemoryLog, SeededKey
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import NoteSignature
 
@@ -46,6 +47,7 @@ class Log:
 
     def __init__(self, folder: Path, quorum: str) -> None:
         self.log = MemoryLog(ORIGIN)
+        self.keys = LogIdentity(self.log.key, SeededKey(ORIGIN).sign)
         self.files = MemoryFiles()
         self.demand = demand(quorum)
         self._folder = folder
@@ -59,20 +61,20 @@ class Log:
 
     def asking(self, outside: dict[str, OutsideWitness]) -> Witnesses:
         """Return the witnesses as a new audit-log asks them, with two seconds of patience."""
-        return Witnesses(Shelf(self.files, self.log.key), self.demand, outside, patience_s=2.0)
+        return Witnesses(Shelf(self.files, self.keys), self.demand, outside, patience_s=2.0)
 
     def grown(self, size: int) -> bytes:
         return grown(self.log, size)
 
     async def hears(self, witnesses: Witnesses, *notes: bytes) -> None:
         """Let the audit-log hear the records in which the crypto-signer states these; their position is committed."""
-        handler = Cosigned(Shelf(self.files, self.log.key), self.log.key, self.demand, witnesses)
+        handler = Cosigned(Shelf(self.files, self.keys), self.keys, self.demand, witnesses)
         await handler.handle([sealed_note(number, note, KEYS["own"]) for number, note in enumerate(notes)])
 
     @property
     def shown(self) -> int:
         """The size of the published checkpoint, whatever cosignatures it has."""
-        note = Shelf(self.files, self.log.key).newest()
+        note = Shelf(self.files, self.keys).newest()
         return 0 if note is None else open_checkpoint(note, self.log.key).checkpoint.size
 
     @property

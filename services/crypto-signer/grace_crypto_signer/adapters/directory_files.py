@@ -147,6 +147,81 @@ def renew(
     return due
 
 
+def succeed_log(
+    folder: Path, vault: Vault, root: Root, successor: VerifierKey, now: datetime, life: timedelta
+) -> KeyDirectory:
+    """Sign the version that lists another key of the log beside the one there is; begun again it is the one signed.
+
+    raises  Refused when none of this log is listed, two are in use, or the key ended before
+    """
+    known = newest(folder)
+    in_use = known.log_keys(successor.name, in_use=True) if known is not None else []
+    if known is None or not in_use:
+        raise Refused(
+            f"the key directory lists no key of the log {successor.name} that is in use, so none can be succeeded: "
+            "`grace keys directory` lists the first"
+        )
+    if successor in in_use:
+        return known
+    if successor in known.log_keys(successor.name):
+        raise Refused(f"the log's key {successor} has ended: a key that ended does not come back")
+    if len(in_use) > 1:
+        raise Refused(
+            f"the key directory lists {len(in_use)} keys of the log {successor.name} in use already: end the older "
+            "first with `grace keys retire log`"
+        )
+    listed = DirectoryKey("log", successor.public_key, now.isoformat(), name=successor.name)
+    keys = (*_listed(folder, vault, None, known.keys, now), listed)
+    return _signed_next(folder, known, keys, root, now, life)
+
+
+def older_log_keys(folder: Path) -> tuple[VerifierKey, list[VerifierKey]]:
+    """Return the newest key of the log, and those in use that it succeeds.
+
+    raises  Refused when there is no older one to end
+    """
+    known = newest(folder)
+    named = (
+        {} if known is None else {str(key.name): known.log_keys(str(key.name), in_use=True) for key in known.of("log")}
+    )
+    for keys in named.values():
+        if len(keys) > 1:
+            return keys[-1], keys[:-1]
+    alone = ", ".join(str(key) for keys in named.values() for key in keys) or "none"
+    raise Refused(
+        f"no key of the log is to be ended, in use is {alone}: `grace keys rotate log` makes its successor first"
+    )
+
+
+def retire_log(folder: Path, vault: Vault, root: Root, now: datetime, life: timedelta) -> KeyDirectory:
+    """Sign the version that says that every key of the log but the newest has ended; raises Refused."""
+    _, older = older_log_keys(folder)
+    known = newest(folder)
+    assert known is not None  # it lists those keys
+    gone = {(key.name, key.public_key) for key in older}
+    keys = tuple(
+        replace(key, not_after=now.isoformat()) if key.purpose == "log" and (key.name, key.public_key) in gone else key
+        for key in _listed(folder, vault, None, known.keys, now)
+    )
+    return _signed_next(folder, known, keys, root, now, life)
+
+
+def _signed_next(
+    folder: Path, known: KeyDirectory, keys: tuple[DirectoryKey, ...], root: Root, now: datetime, life: timedelta
+) -> KeyDirectory:
+    directory = KeyDirectory(
+        version=known.version + 1,
+        trust_domain=known.trust_domain,
+        issued=now.isoformat(),
+        expires=(now + life).isoformat(),
+        root=known.root,
+        previous=digest_of(signed_versions(folder)[-1]),
+        keys=keys,
+    )
+    sign(folder, directory, root)
+    return directory
+
+
 def _listed(
     folder: Path, vault: Vault, log: VerifierKey | None, known: Sequence[DirectoryKey], now: datetime
 ) -> tuple[DirectoryKey, ...]:
@@ -162,7 +237,8 @@ def _listed(
             name=f"{vault.authority.trust_domain}/witness",
         ),
     ]
-    if log is not None:
+    if log is not None and not any(each.name == log.name and each.not_after is None for each in known):
+        # The first is taken from beside the log. Another one is listed by people alone: `succeed_log`.
         in_use.append(DirectoryKey("log", log.public_key, now.isoformat(), name=log.name))
     current = {(key.purpose, key.public_key, key.name) for key in in_use}
     listed = {(key.purpose, key.public_key, key.name) for key in known}

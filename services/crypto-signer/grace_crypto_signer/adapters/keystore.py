@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from grace_common.contract.errors import Refused
+from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.note import VerifierKey
 
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
@@ -25,6 +27,7 @@ class FileKeys:
         self._vault: Vault | None = None
         self._seen: Sequence[bytes] = ()
         self._told = ""
+        self._directory: tuple[int, KeyDirectory | None] = (0, None)
 
     def own(self) -> OwnKeys:
         return self._opened().own
@@ -32,6 +35,18 @@ class FileKeys:
     def witness(self) -> SigningKey:
         """Return the key that cosigns checkpoints now."""
         return self._opened().witness
+
+    def log_keys(self, origin: str) -> Sequence[VerifierKey]:
+        """Return the keys of a log that the newest key directory lists, those that ended too, the newest last."""
+        count, known = self._directory
+        found = len(directory_files.files(self._settings.state_dir))
+        if found != count:
+            try:
+                known = directory_files.newest(self._settings.state_dir)
+                self._directory = (found, known)
+            except Refused as error:  # the root is being replaced: what was known goes on
+                _log.warning("key_directory_not_followed", why=str(error))
+        return [] if known is None else known.log_keys(origin)
 
     def renew(self, now: datetime) -> None:
         folder, policy = self._settings.state_dir, self._settings.policy

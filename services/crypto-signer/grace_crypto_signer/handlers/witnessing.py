@@ -1,7 +1,8 @@
 """Witnessing the ledger: what the audit-log announces is cosigned once it is proven to continue what was cosigned.
 
 Nothing that the audit-log says is believed. The proofs are made from the published tiles, each checked against the
-signed root; the log's key is the configured one, else the one that signed the first checkpoint ever cosigned here.
+signed root; the log's key is the configured one, else the one that signed the first checkpoint ever cosigned here. It
+is succeeded by a key that the key directory lists after it, once both have signed one checkpoint.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from grace_common.transparency.checkpoint import Checkpoint
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import Note, SignatureType, VerifierKey
 from grace_common.transparency.tile import TileReader, TreeReader
-from grace_common.transparency.witness import Seen, check_growth, open_signed, submission_from_tiles
+from grace_common.transparency.witness import Seen, check_growth, open_signed, submission_from_tiles, succeed
 from prometheus_client import Counter, Gauge
 
 from grace_crypto_signer.domain.keyring import SigningKey
@@ -44,6 +45,7 @@ class Witnessing:
         producer: Producer,
         name: str,
         key: Callable[[], SigningKey],
+        listed: Callable[[str], Sequence[VerifierKey]],
         clock: Clock,
         *,
         log_key: VerifierKey | None,
@@ -54,6 +56,7 @@ class Witnessing:
         self._producer = producer
         self._name = name
         self._key = key
+        self._listed = listed  # the keys of a log by the key directory, the newest last
         self._clock = clock
         self._log_key = log_key
         self._every_s = every_s
@@ -125,12 +128,13 @@ class Witnessing:
     async def _cosign(self, note: bytes) -> None:
         origin = Checkpoint.parse(Note.parse(note).text).origin
         known = await self._memory.newest(origin) or Witnessed(await self._first_key(), Seen())
-        trusted = self._log_key or known.log_key
-        known = Witnessed(trusted, known.tree)
-        tree = open_signed(note, [trusted])
+        listed = await asyncio.to_thread(self._listed, origin)
+        trusted = self._trusted(known.log_key, listed)
+        tree = open_signed(note, list(dict.fromkeys((trusted, *listed))))
         if tree.checkpoint.size < known.tree.size:
             await asyncio.to_thread(self._check_older, tree.checkpoint, known.tree)
             return
+        known = Witnessed(succeed(tree, listed, trusted), known.tree)
         submission = await asyncio.to_thread(submission_from_tiles, self._log, note, known.tree.size)
         check_growth(submission, tree, known.tree)
         now = self._clock.now()
@@ -164,6 +168,13 @@ class Witnessing:
         """Return if an announcement that comes late is of the same log; raises ProofInvalid, Unready."""
         if TreeReader(self._log, newest.size, newest.root).root_at(older.size) != older.root:
             raise ProofInvalid(f"there are two trees of {older.size} leaves: a fork of {older.origin}")
+
+    def _trusted(self, known: VerifierKey, listed: Sequence[VerifierKey]) -> VerifierKey:
+        """Return the key that must have signed: the configured one, unless the one in memory succeeded it."""
+        if self._log_key is None:
+            return known
+        after = listed[listed.index(self._log_key) :] if self._log_key in listed else ()
+        return known if known in after else self._log_key
 
     async def _first_key(self) -> VerifierKey:
         if self._log_key is not None:

@@ -104,6 +104,7 @@ class Scene:
     topic: MemoryTopic = field(default_factory=MemoryTopic)
     trusted: VerifierKey | None = None
     signer: SeededKey = SIGNER
+    listed: list[VerifierKey] = field(default_factory=list)
     witness: Witnessing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +118,7 @@ class Scene:
             self.topic,
             KEY.name,
             lambda: SigningKey(self.signer.key_id, self.signer.public_key, self.signer.sign),
+            lambda origin: [key for key in self.listed if key.name == origin],
             FixedClock(),
             log_key=self.trusted,
             every_s=0.001,
@@ -326,3 +328,96 @@ async def test_a_key_that_is_replaced_cosigns_what_continues_the_tree_that_the_o
     next_key = scene.signer.named(KEY.name, SignatureType.COSIGNATURE)
     assert (first.witness, second.witness) == (str(KEY), str(next_key))
     assert open_checkpoint(second.checkpoint.encode(), scene.log.key, [next_key], quorum=1).checkpoint.size == 400
+
+
+def succeeded(scene: Scene, successor: SeededKey) -> tuple[VerifierKey, VerifierKey]:
+    """Let the log be signed by its key and a successor, both of which the key directory lists."""
+    old, new = scene.log.key, successor.named("grace.local/log")
+    scene.listed = [old, new]
+    scene.log.succeed(successor)
+    return old, new
+
+
+async def test_trust_moves_on_with_a_checkpoint_that_a_listed_successor_signed_beside_the_trusted_key() -> None:
+    scene = Scene()
+    await scene.announce()
+    old, new = succeeded(scene, SeededKey("successor"))
+    grown(scene.log, 400)
+
+    await scene.announce()
+
+    assert scene.memory.logs["grace.local/log"].log_key == new
+    both = scene.topic.cosigned[-1].checkpoint.encode()
+    assert open_checkpoint(both, [new, old]).signers == (new, old)  # so a receipt verifies with either
+    scene.log.retire()
+    grown(scene.log, 500)
+    scene.start()
+    await scene.announce()
+    assert scene.sizes == [300, 400, 500]
+    await scene.witness.check()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_key_is_never_trusted_because_it_signs_alone_nor_because_it_signs_unlisted(listed: bool) -> None:
+    scene = Scene()
+    await scene.announce()
+    old, _ = succeeded(scene, SeededKey("successor"))
+    if listed:  # but the older one signs no more, before anybody saw both
+        scene.log.retire()
+    else:
+        scene.listed = [old]
+        grown(scene.log, 350)
+        await scene.announce()
+        assert scene.memory.logs["grace.local/log"].log_key == old
+        scene.log.retire()
+    grown(scene.log, 400)
+
+    await scene.announce()
+
+    assert 400 not in scene.sizes
+    with pytest.raises(Unready, match=r"ALARM.*(never by one that signs alone|no key that is trusted)"):
+        await scene.witness.check()
+
+
+async def test_after_the_change_the_older_key_alone_is_a_rollback_but_an_older_announcement_is_none() -> None:
+    scene = Scene()
+    older = announced(scene.log)
+    grown(scene.log, 350)
+    await scene.announce()
+    first = SeededKey("grace.local/log")
+    old, _ = succeeded(scene, SeededKey("successor"))
+    grown(scene.log, 400)
+    await scene.announce()
+
+    await scene.witness.handle([older])
+    await scene.witness.cosign_newest()
+    await scene.witness.check()
+
+    grown(scene.log, 500)
+    rolled_back = sign_checkpoint(Checkpoint("grace.local/log", 500, scene.log.tree().root_at(500)), old, first.sign)
+    scene.log.files["checkpoint"] = rolled_back
+    await scene.announce()
+    assert scene.sizes == [350, 400]
+    with pytest.raises(Unready, match="ALARM"):
+        await scene.witness.check()
+
+
+async def test_a_succession_begins_with_the_configured_key_and_is_not_undone_by_it() -> None:
+    scene = Scene()
+    old, new = succeeded(scene, SeededKey("successor"))
+    scene.trusted = old
+    scene.start()
+    await scene.announce()
+    grown(scene.log, 350)
+    await scene.announce()
+    scene.log.retire()
+    grown(scene.log, 400)
+    scene.start()
+    await scene.announce()
+    assert (scene.sizes, scene.memory.logs["grace.local/log"].log_key) == ([300, 350, 400], new)
+
+    scene.trusted = SeededKey("another").named("grace.local/log")  # which nobody lists before it
+    scene.start()
+    grown(scene.log, 500)
+    await scene.announce()
+    assert scene.sizes == [300, 350, 400]

@@ -19,7 +19,7 @@ _STATEMENTS = (
     )
     """,
     "COMMENT ON TABLE witnessed IS 'The newest checkpoint of each log that was cosigned; whatever does not continue it "
-    "never is. log_key is the vkey that was trusted at the first.'",
+    "never is. log_key is the vkey that is trusted now.'",
 )
 
 
