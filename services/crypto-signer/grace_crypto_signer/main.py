@@ -42,7 +42,8 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     """Return the crypto-signer with the keys that this one opens."""
     reopen = None if settings.sealed else partial(key_files.open_kek, settings.state_dir, settings.passphrase_file)
     kek = LiveKek(opened, reopen)
-    vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+    keys = FileKeys(settings, kek)
+    keys.own()  # what does not open is told before anything is begun
     sealer = LivingSealer(settings.identity_dir)
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
@@ -51,7 +52,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     notary_producer, rare_producer = (SealedProducer(settings, sealer) for _ in range(2))
     notarizing = Notarizing(
         PostgresEpochs(database, kek),
-        FileKeys(settings, kek),
+        keys,
         KafkaProducer(notary_producer),
         clock,
         settings.policy,
@@ -64,7 +65,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         PublishedLog(settings.publication_dir),
         KafkaProducer(rare_producer),
         f"{settings.trust_domain}/witness",
-        FileKeys(settings, kek).witness,
+        keys.witness,
         clock,
         log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,
@@ -73,7 +74,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     return Service(
         settings,
         database,
-        ports=Ports(vault.authority, certificates, clock, lambda: sealer.key_id),
+        ports=Ports(keys.authority, certificates, clock, lambda: sealer.key_id),
         routers=[router],
         streams=[
             RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
+from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.note import VerifierKey
 
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
 from grace_crypto_signer.settings import Settings
@@ -25,6 +27,16 @@ class FileKeys:
         self._vault: Vault | None = None
         self._seen: Sequence[bytes] = ()
         self._told = ""
+
+    def authority(self) -> Authority:
+        known = self._vault
+        try:
+            return self._opened().authority
+        except Refused as error:
+            # Sealed under a key that people have to bring. What was open goes on, while it is still what certifies.
+            if known is not None and key_files.ca_id(self._settings.state_dir) == known.own.authority.key_id:
+                return known.authority
+            raise Unready(f"the CA was replaced, and its key does not open: {error}") from error
 
     def own(self) -> OwnKeys:
         return self._opened().own

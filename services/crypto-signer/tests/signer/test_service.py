@@ -112,7 +112,7 @@ def test_an_issued_identity_is_private_and_certified_by_the_ca(settings: Setting
 
     loaded = Workload.load(folder)
 
-    loaded.certificate.verify_directly_issued_by(loaded.authority)
+    assert loaded.authorities.issuer_of(loaded.certificate) == loaded.authorities.keys[0]
     assert loaded.certificate.public_key() == loaded.key.public_key()
     assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
 
