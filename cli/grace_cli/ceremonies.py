@@ -14,6 +14,12 @@ from grace_cli.errors import CliError, Exit
 from grace_cli.options import AsJson, print_json
 
 KEK: str = "kek"
+_CA_STATES = {
+    "certifies": "certifies",
+    "next": "is made and certifies nothing yet: grace keys rotate ca goes on",
+    "counts": "was replaced and counts still: grace keys retire ca ends it",
+    "ended": "has ended",
+}
 
 Shares = Annotated[
     list[Path] | None, typer.Option("--share", metavar="FILE", help="A share of the root; give three of them.")
@@ -149,16 +155,20 @@ def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson
 
 
 def rotate(
-    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, kek or root.")],
+    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, kek, ca or root.")],
     share: Shares = None,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the key of one level; the running signer takes it up by itself, and old records stay verifiable."""
     known = _Passphrases(passphrases)
-    answer = _ask("rotate", {"level": level, "shares": _shares(share, known), **_current(share, known)})
+    answer = _ask("rotate", {**_level(level), "shares": _shares(share, known), **_current(share, known)})
     if as_json:
         print_json(answer)
+    elif level == "ca":
+        listed = f", in version {answer['directory']} of the key directory" if answer["directory"] else ""
+        print(f"The CA is {answer['key_id']} now{listed}; {answer['certificates']} certificates of the one before are")
+        print("its own, of the same keys. The one before counts until it is ended: grace keys retire ca")
     elif level == "epoch":
         print(f"Epoch {answer['number']} begins at {answer['not_before']}.")
     elif level == "kek":
@@ -170,6 +180,22 @@ def rotate(
         print("The signer keeps it until you hand out its shares (grace keys split); then make a backup.")
     else:
         print(f"The {level} key is {answer['key_id']} now, in version {answer['directory']} of the key directory.")
+
+
+def retire(
+    level: Annotated[str, typer.Argument(help="ca: the one before the CA that certifies now.")],
+    share: Shares = None,
+    passphrases: Passphrases = None,
+    as_json: AsJson = False,
+) -> None:
+    """End the CA that was replaced: what it certified is refused from now on; what it signed in the ledger verifies."""
+    known = _Passphrases(passphrases)
+    answer = _ask("retire", {**_level(level), "shares": _shares(share, known), **_current(share, known)})
+    if as_json:
+        print_json(answer)
+        return
+    ended = [one["key_id"] for one in answer["authorities"] if one["state"] == "ended"]
+    print(f"Ended: {', '.join(ended)}. What they certified counts no more; make a backup: grace keys backup FILE")
 
 
 def directory(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
@@ -202,6 +228,15 @@ def status(as_json: AsJson = False) -> None:
     print(f"kek          its passphrase is {where}")
     for purpose, key in answer["keys"].items():
         print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago")
+    for one in answer["authorities"]:
+        print(f"CA           {one['key_id']} {_CA_STATES[one['state']]}")
+
+
+def _level(level: str) -> dict[str, str]:
+    """Return what a request says of a level; the services' folders with it where they change."""
+    from grace_cli.stack.signer import state_home
+
+    return {"level": level, **({"folder": str(state_home().root / "identity")} if level == "ca" else {})}
 
 
 class _Passphrases:

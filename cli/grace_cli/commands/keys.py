@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         ceremonies.unseal,
         ceremonies.renew,
         ceremonies.rotate,
+        ceremonies.retire,
         ceremonies.directory,
     ):
         group.command()(command)

@@ -11,7 +11,7 @@ from grace_common.contract.errors import GraceError, Refused
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.identity import LivingSealer, Workload
+from grace_common.runtime.identity import LivingAuthorities, LivingSealer
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
@@ -39,8 +39,7 @@ def build(settings: Settings | None = None) -> Service:
     """Return the audit-log with everything it needs."""
     settings = settings or Settings.load()
     database_url = settings.database_url.get_secret_value()
-    workload = Workload.load(settings.identity_dir)
-    log = _identity(settings, workload)
+    log = _identity(settings)
     # Two connections that read: start-up must not wait for a long publication.
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
@@ -117,14 +116,14 @@ async def export(settings: Settings, folder: Path) -> int:
 
     raises  Refused when there is no log yet, or the folder holds another one
     """
-    log = _identity(settings, Workload.load(settings.identity_dir))
+    log = _identity(settings)
     reader = PostgresLedgerReader(settings.database_url.get_secret_value())
     try:
         newest = await reader.newest()
         if newest is None:
             raise Refused("the ledger is empty: start the audit-log first")
         target = FolderPublication(folder)
-        publish_authority(target, log.ca_keys)
+        publish_authority(target, log.ca_keys())
         shown = await publish(reader, target, log.key, published(target, log.key), newest)
         for start in range(0, newest.size, _EXPORTED_AT_ONCE):
             end = min(start + _EXPORTED_AT_ONCE, newest.size)
@@ -150,5 +149,6 @@ def command(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _identity(settings: Settings, workload: Workload) -> LogIdentity:
-    return log_key.load_or_create(settings.state_dir / "log-key.pem", settings.log_origin, workload.authority)
+def _identity(settings: Settings) -> LogIdentity:
+    authorities = LivingAuthorities(settings.identity_dir)
+    return log_key.load_or_create(settings.state_dir / "log-key.pem", settings.log_origin, lambda: authorities().keys)

@@ -1,10 +1,10 @@
 """The log's signing key: a file of mode 0600, made once."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -13,22 +13,18 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from grace_common.contract.errors import Refused
-from grace_common.transparency.checkpoint import ca_extension
 from grace_common.transparency.note import VerifierKey
 
 from grace_audit_log.domain.tree import LogIdentity
 
 
-def load_or_create(file: Path, origin: str, authority: x509.Certificate) -> LogIdentity:
-    """Return the identity of the log, whose checkpoints name the CA; the key is made when there is no file.
+def load_or_create(file: Path, origin: str, ca_keys: Callable[[], tuple[bytes, ...]]) -> LogIdentity:
+    """Return the identity of the log, whose checkpoints name the CAs; the key is made when there is no file.
 
     A database that a lost key has signed is noticed by the writer, which compares its newest checkpoint with the key.
 
     raises  Refused when the file is readable by others, or holds no Ed25519 key
     """
-    ca_key = authority.public_key()
-    if not isinstance(ca_key, Ed25519PublicKey):
-        raise Refused("the CA's key is no Ed25519 key")
     if not file.exists():
         _create(file)
     if file.stat().st_mode & 0o077:
@@ -40,8 +36,7 @@ def load_or_create(file: Path, origin: str, authority: x509.Certificate) -> LogI
     if not isinstance(key, Ed25519PrivateKey):
         raise Refused(f"{file} holds no Ed25519 key")
     public_key = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    ca_bytes = ca_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return LogIdentity(VerifierKey(origin, public_key), key.sign, (ca_extension(ca_bytes),), (ca_bytes,))
+    return LogIdentity(VerifierKey(origin, public_key), key.sign, ca_keys=ca_keys)
 
 
 def _create(file: Path) -> None:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from grace_common.contract.errors import Unready
 from grace_common.transparency.receipt import Receipt, ReceiptRejected, make_receipt, verify_receipt
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
-from grace_common.transparency.strict import decode_base64
+from grace_common.transparency.strict import Malformed, decode_base64
 
 from grace_gateway.api.guard import GuardedRoute, everyone, identity_of, operation_of
 from grace_gateway.api.parts import FromPorts
@@ -144,7 +144,10 @@ def _make(
             return verified(made(listed))
         except ReceiptRejected as error:
             _log.warning("receipt_without_key_directory", version=listed.version, why=str(error))
-    return verified(made(None))
+    try:
+        return verified(made(None))
+    except Malformed as error:  # the CA was replaced in the midst of the task, and the first format holds one of them
+        raise Unready(f"the receipt needs the key directory, which does not list all keys yet: {error}") from error
 
 
 def _early(detail: str) -> Problem:
