@@ -5,7 +5,7 @@ Of two formats: grace-receipt/v2 shows the key directory that stands behind its 
 The rules, for those who write their own verifier: docs/receipt-format.md.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -192,8 +192,7 @@ def make_receipt(
     """Return the receipt of an artifact, its entries and proofs read from the log's tiles.
 
     artifact_name  as the attestation's subject names it
-    indices        of the entries it needs: the attestations, the statements worth showing, and the keys of both;
-                   keys of the signer that signed nothing of it are left out
+    indices        of the entries it needs: the attestations, the statements worth showing, and the keys of both
     tree           the tree of the checkpoint
     checkpoint     the signed note
     ca_keys        32 raw bytes each; those that signed one of the entries are shown
@@ -201,12 +200,9 @@ def make_receipt(
                    those of the key directory for `directory`, its version
     raises         Unready for missing tiles, ProofInvalid for wrong ones, Refused for an index outside the log
     """
-    leaves = {index: tree.entry(index) for index in sorted({*indices, *payloads})}
-    every = {signer for leaf in leaves.values() for signer in DsseEnvelope.parse(leaf).key_ids}
     entries = tuple(
-        ReceiptEntry(index, leaf, tuple(tree.inclusion_proof(index)), payloads.get(index))
-        for index, leaf in leaves.items()
-        if _is_needed(leaf, every)
+        ReceiptEntry(index, tree.entry(index), tuple(tree.inclusion_proof(index)), payloads.get(index))
+        for index in sorted({*indices, *payloads})
     )
     envelopes = [DsseEnvelope.parse(entry.leaf) for entry in entries]
     signers = {signer for envelope in envelopes for signer in envelope.key_ids}
@@ -220,12 +216,6 @@ def make_receipt(
         checkpoint=checkpoint,
         directory=directory,
     )
-
-
-def _is_needed(leaf: bytes, signers: Container[str]) -> bool:
-    """Tell whether an entry is anything but the publication of a key that signed none of the others."""
-    _, fact = statement.read_leaf(leaf)
-    return fact is None or not isinstance(fact.announced, PublishedKey) or fact.announced.key_id in signers
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,15 @@ from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.domain.log_proof import PublishedLog
 from grace_gateway.domain.operation_view import KEY_TYPES
 from grace_gateway.domain.progress import TERMINAL
-from grace_gateway.domain.receipt_plan import ATTESTED, PUBLISHED_KEY, SHOWN, ReceiptPlan, attested, plan
+from grace_gateway.domain.receipt_plan import (
+    ATTESTED,
+    PUBLISHED_KEY,
+    SHOWN,
+    ReceiptPlan,
+    attested,
+    plan,
+    without_idle_keys,
+)
 from grace_gateway.domain.refusals import Conflicting
 from grace_gateway.domain.task_view import View
 from grace_gateway.ports import Ports
@@ -128,14 +136,15 @@ def _make(
         return receipt.encode()
 
     def made(directory: ShownDirectories | None) -> Receipt:
+        shown = {**payloads, **(directory.signed if directory else {})}
         return make_receipt(
             chosen.name,
             code,
-            {*chosen.indices, *(directory.keys if directory else ())},
+            without_idle_keys(log, {*chosen.indices, *shown, *(directory.keys if directory else ())}),
             log.tree,
             log.note,
             authorities,
-            {**payloads, **(directory.signed if directory else {})},
+            shown,
             directory.version if directory else None,
         )
 
