@@ -157,6 +157,26 @@ def test_once_the_root_is_split_only_shares_change_what_the_directory_lists(
     assert (state / "notary.sealed.json").read_bytes() != before
 
 
+def test_the_ca_is_replaced_with_the_database_alone_and_the_status_says_where_that_stands(
+    run: Run, state: Path
+) -> None:
+    kek = key_files.open_kek(state, state / "kek-passphrase")
+    assert run("keys", "status").out.endswith(f"CA           {key_files.ca_id(state)} certifies\n")
+
+    away = run("keys", "rotate", "ca")
+    assert (away.code, "the database does not answer" in str(away.error)) == (Exit.NOT_READY, True)
+    none = run("keys", "retire", "ca")
+    assert (none.code, "none before it" in str(none.error)) == (Exit.REFUSED, True)
+    assert "only `ca`" in str(run("keys", "retire", "notary").error)
+
+    key_files.prepare_ca(state, kek, "grace.local", FixedClock())
+    assert "is made and certifies nothing yet: grace keys rotate ca goes on" in run("keys", "status").out
+    key_files.enter_ca(state, kek, datetime.now(UTC))
+    assert "was replaced and counts still: grace keys retire ca ends it" in run("keys", "status").out
+    key_files.end_other_cas(state, kek)
+    assert [one["state"] for one in run("keys", "status", "--json").json["authorities"]] == ["certifies", "ended"]
+
+
 def test_a_backup_needs_the_database_and_says_so(run: Run, state: Path, words: Path, tmp_path: Path) -> None:
     outcome = run("keys", "backup", str(tmp_path / "backup.json"))
 
