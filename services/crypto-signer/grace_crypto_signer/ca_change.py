@@ -96,7 +96,7 @@ def told(folder: Path) -> list[dict[str, str]]:
     known, certifies = key_files.authorities(folder), key_files.ca_id(folder)
     waiting = key_files.ca_id(folder, waiting=True) if key_files.next_ca_file(folder).exists() else None
     states = {key_id(key): "ended" for key in known.keys} | {key_id(key): "counts" for key in known.held_keys}
-    states |= {certifies: "certifies"} | ({waiting: "next"} if waiting else {})
+    states |= ({waiting: "next"} if waiting else {}) | {certifies: "certifies"}
     return [{"key_id": id_, "state": state} for id_, state in states.items()]
 
 

@@ -138,10 +138,19 @@ async def _lacking(authorities: Authorities, database: Database, identities: Map
 
 
 def tell_authorities(authorities: Authorities, identities: Mapping[str, Path]) -> None:
-    """Write into the folders that are there which CAs there are; a change of the CA may have been cut short."""
+    """Write into the folders that are there which CAs there are; a change of the CA may have been cut short.
+
+    raises  Refused when one cannot be written
+    """
     for folder in identities.values():
-        if folder.is_dir():
-            identity_files.write_authorities(folder, authorities)
+        try:
+            if folder.is_dir():
+                identity_files.write_authorities(folder, authorities)
+        except OSError as error:
+            raise Refused(
+                f"{folder} cannot be told which CAs there are: {error.strerror}; make it writable and give the command "
+                "again: until then everything counts that did"
+            ) from error
 
 
 async def certify_again(vault: Vault, database: Database, identities: Mapping[str, Path]) -> int:

@@ -337,7 +337,7 @@ class Directory:
         sealer.require_held(timestamp)
         self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
         known = self.keys.get(stated.key_id)
-        self.keys[stated.key_id] = certified if known is None else certified.withdrawn_as(known)
+        self.keys[stated.key_id] = certified if known is None else self._succeeded(known, certified)
         waiting, self._waiting = self._waiting, []
         refused: Refused | None = None
         for record in waiting:
@@ -365,6 +365,13 @@ class Directory:
             raise WrongWriter(f"{certified.signer.subject} may not write {topic}")
         self._check.check(topic.name, key, value, headers, certified.public_key, sealing_key)
         return certified.signer
+
+    def _succeeded(self, known: Certified, new: Certified) -> Certified:
+        """Return what counts of two statements about one key; an older CA's changes nothing, unless it revokes."""
+        rank = self._now.held_keys.index
+        if rank(known.issuer) < rank(new.issuer):
+            return known.withdrawn_as(new)
+        return new.withdrawn_as(known)
 
     def _certify(self, stated: CertificateIssued) -> Certified:
         try:

@@ -121,6 +121,19 @@ def test_a_key_that_both_cas_certified_goes_on_when_the_old_one_ends(tmp_path: P
     assert world.verify(GATEWAY).key_id == key_id(GATEWAY.key.public_key())
 
 
+def test_what_the_old_ca_said_of_a_key_comes_too_late_once_the_new_one_has_certified_it(tmp_path: Path) -> None:
+    world = World(tmp_path, BOTH)
+    world.learn(SIGNER, "service/crypto-signer")
+    world.learn(again(SIGNER, "service/crypto-signer"), "service/crypto-signer")
+    world.learn(again(GATEWAY, "service/gateway"), "service/gateway")
+
+    world.learn(GATEWAY, "service/gateway", roles=("operator",))  # read before the change, and stated after it
+    world.name(OLD_ENDED)
+    world.directory.look()
+
+    assert world.verify(GATEWAY).roles == ()
+
+
 def test_what_an_ended_ca_alone_certified_is_unknown_from_then_on(tmp_path: Path) -> None:
     world, stolen = World(tmp_path, BOTH), OLD.issue("service/gateway")
     world.learn(SIGNER, "service/crypto-signer")
@@ -137,13 +150,15 @@ def test_what_an_ended_ca_alone_certified_is_unknown_from_then_on(tmp_path: Path
         world.learn(stolen, "service/gateway")
 
 
-def test_a_revocation_outlives_the_ca_that_certified_the_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("old_ca_says_so", [True, False], ids=["after the change", "before it"])
+def test_a_revocation_outlives_the_ca_that_certified_the_key(tmp_path: Path, old_ca_says_so: bool) -> None:
     world = World(tmp_path, BOTH)
     world.learn(SIGNER, "service/crypto-signer")
     world.learn(again(SIGNER, "service/crypto-signer"), "service/crypto-signer")
-    world.learn(GATEWAY, "service/gateway", revoked_at=OLD.now, reason="lost")
+    before, after = GATEWAY, again(GATEWAY, "service/gateway")
 
-    world.learn(again(GATEWAY, "service/gateway"), "service/gateway")
+    for certified in (after, before) if old_ca_says_so else (before, after):
+        world.learn(certified, "service/gateway", **({"revoked_at": OLD.now} if certified is before else {}))
     world.name(OLD_ENDED)
     world.directory.look()
 

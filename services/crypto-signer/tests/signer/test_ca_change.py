@@ -170,7 +170,7 @@ async def test_a_second_command_changes_nothing(signer: Signer) -> None:
     assert await signer.waiting() == 0
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6])
 async def test_a_change_that_was_cut_short_is_finished_by_the_same_command(signer: Signer, steps: int) -> None:
     folder, kek = signer.folder, key_files.open_kek(signer.folder, signer.settings.passphrase_file)
     bundle = (folder / "ca.pem").read_bytes()
@@ -180,8 +180,12 @@ async def test_a_change_that_was_cut_short_is_finished_by_the_same_command(signe
     if steps > 2:
         commands.tell_authorities(key_files.authorities(folder), signer.request.identities)
     if steps > 3:
+        waiting = key_files.next_ca_file(folder).read_bytes()
         key_files.enter_ca(folder, kek, NOW)
-    if steps > 4:
+        if steps == 4:  # it certifies, and its key was not taken from where it waited
+            write_private(key_files.next_ca_file(folder), waiting)
+            assert list(signer.authorities().values()) == ["certifies", "counts"]
+    if steps > 5:
         await commands.certify_again(signer.vault(), signer.database, {})
     else:
         await commands.init(signer.settings, signer.request.identities)  # whoever starts Grace in between may
@@ -273,6 +277,19 @@ async def test_where_the_folders_are_elsewhere_the_change_waits_until_they_name_
         await key_commands.retire(signer.settings, nowhere)
     await key_commands.retire(signer.settings, told)
     assert list(signer.authorities().values()) == ["certifies", "ended"]
+
+
+async def test_a_folder_that_cannot_be_told_is_named_and_the_next_ca_certifies_nothing(signer: Signer) -> None:
+    (signer.identities / "gateway" / "ca.pem").unlink()
+    (signer.identities / "gateway" / "ca.pem").mkdir()
+
+    with pytest.raises(Refused, match=r"gateway cannot be told which CAs there are: .*give the command again"):
+        await signer.rotate()
+    assert list(signer.authorities().values()) == ["next", "certifies"]
+
+    (signer.identities / "gateway" / "ca.pem").rmdir()
+    await signer.rotate()
+    assert list(signer.authorities().values()) == ["certifies", "counts"]
 
 
 async def test_without_the_database_nothing_is_begun(signer: Signer) -> None:
