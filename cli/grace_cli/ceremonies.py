@@ -227,7 +227,8 @@ def status(as_json: AsJson = False) -> None:
     where = "kept beside it" if answer["passphrase_kept_by_the_signer"] else "kept by people"
     print(f"kek          its passphrase is {where}")
     for purpose, key in answer["keys"].items():
-        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago")
+        due = f"; due: grace keys rotate {purpose}" if key["due"] else ""
+        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago{due}")
     for one in answer["authorities"]:
         print(f"CA           {one['key_id']} {_CA_STATES[one['state']]}")
 

@@ -240,7 +240,7 @@ def _renew_directory(settings: Settings, kek: KeyEncryptionKey, root: Root | Non
 async def status(settings: Settings, request: KeyRequest) -> Answer:
     """Say which keys there are and how old, without opening any."""
     public = root_files.read_public(settings.state_dir)
-    now = datetime.now(UTC)
+    now, policy = datetime.now(UTC), settings.policy
     newest = list(public.splits.values())[-1] if public.splits else ()
     return {
         "root": public.id,
@@ -253,6 +253,7 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
             purpose: {
                 "made_at": (made := key_files.made_at(settings.state_dir, purpose)).isoformat(),
                 "age_days": (now - made).days,
+                "due": policy.own_is_due(purpose, made, now),
             }
             for purpose in key_files.PURPOSES
         },

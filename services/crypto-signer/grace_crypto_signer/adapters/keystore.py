@@ -50,8 +50,8 @@ class FileKeys:
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
             return
-        for purpose in ("notary", "attestation"):
-            if policy.own_is_due(key_files.made_at(folder, purpose), now):
+        for purpose in key_files.PURPOSES:
+            if policy.own_is_due(purpose, key_files.made_at(folder, purpose), now):
                 made = key_files.make_key(folder, self._kek, purpose, now)
                 _log.info("own_key_made", purpose=purpose, key_id=made.key_id)
         vault = self._opened()
