@@ -14,6 +14,12 @@ from grace_cli.errors import CliError, Exit
 from grace_cli.options import AsJson, print_json
 
 KEK: str = "kek"
+_CA_STATES = {
+    "certifies": "certifies",
+    "next": "is made and certifies nothing yet: grace keys rotate ca goes on",
+    "counts": "was replaced and counts still: grace keys retire ca ends it",
+    "ended": "has ended",
+}
 
 Shares = Annotated[
     list[Path] | None, typer.Option("--share", metavar="FILE", help="A share of the root; give three of them.")
@@ -149,14 +155,14 @@ def renew(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson
 
 
 def rotate(
-    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, log, kek or root.")],
+    level: Annotated[str, typer.Argument(help="epoch, notary, attestation, witness, log, kek, ca or root.")],
     share: Shares = None,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the key of one level; the running signer takes it up by itself, and old records stay verifiable."""
     known = _Passphrases(passphrases)
-    request: dict[str, Any] = {"level": level, "shares": _shares(share, known), **_current(share, known)}
+    request = {**_level(level), "shares": _shares(share, known), **_current(share, known)}
     if level == "log":  # which the audit-log makes and keeps; the signer lists it
         from grace_cli.stack.signer import make_log_key, state_home
 
@@ -164,6 +170,10 @@ def rotate(
     answer = _ask("rotate", request)
     if as_json:
         print_json(answer)
+    elif level == "ca":
+        listed = f", in version {answer['directory']} of the key directory" if answer["directory"] else ""
+        print(f"The CA is {answer['key_id']} now{listed}; {answer['certificates']} certificates of the one before are")
+        print("its own, of the same keys. The one before counts until it is ended: grace keys retire ca")
     elif level == "epoch":
         print(f"Epoch {answer['number']} begins at {answer['not_before']}.")
     elif level == "kek":
@@ -184,19 +194,22 @@ def rotate(
 
 
 def retire(
-    level: Annotated[str, typer.Argument(help="log: the only key that goes on beside the one that succeeds it.")],
+    level: Annotated[str, typer.Argument(help="log or ca: the one that goes on beside the one that follows it.")],
     share: Shares = None,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
 ) -> None:
-    """End the log's older key; from then on checkpoints are signed by the newer one alone."""
+    """End the log's older key, or the CA that was replaced; what they signed verifies for ever."""
     known = _Passphrases(passphrases)
-    answer = _ask("retire", {"level": level, "shares": _shares(share, known), **_current(share, known)})
+    answer = _ask("retire", {**_level(level), "shares": _shares(share, known), **_current(share, known)})
     if as_json:
         print_json(answer)
-        return
-    print(f"Version {answer['directory']} of the key directory says that {', '.join(answer['ended'])} has ended.")
-    print(f"Once the ledger has that version, checkpoints are signed with {answer['log_key']} alone.")
+    elif level == "log":
+        print(f"Version {answer['directory']} of the key directory says that {', '.join(answer['ended'])} has ended.")
+        print(f"Once the ledger has that version, checkpoints are signed with {answer['log_key']} alone.")
+    else:
+        ended = [one["key_id"] for one in answer["authorities"] if one["state"] == "ended"]
+        print(f"Ended: {', '.join(ended)}. What they certified counts no more; make a backup: grace keys backup FILE")
 
 
 def directory(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
@@ -228,10 +241,20 @@ def status(as_json: AsJson = False) -> None:
     where = "kept beside it" if answer["passphrase_kept_by_the_signer"] else "kept by people"
     print(f"kek          its passphrase is {where}")
     for purpose, key in answer["keys"].items():
-        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago")
+        due = f"; due: grace keys rotate {purpose}" if key["due"] else ""
+        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago{due}")
     for key in answer["log"]:
         lasted = f"until {key['not_after']}" if key["not_after"] else "in use"
         print(f"log          {key['log_key']}, from {key['not_before']}, {lasted}")
+    for one in answer["authorities"]:
+        print(f"CA           {one['key_id']} {_CA_STATES[one['state']]}")
+
+
+def _level(level: str) -> dict[str, Any]:
+    """Return what a request says of a level; the services' folders with it where they change."""
+    from grace_cli.stack.signer import state_home
+
+    return {"level": level, **({"folder": str(state_home().root / "identity")} if level == "ca" else {})}
 
 
 class _Passphrases:

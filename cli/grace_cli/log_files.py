@@ -189,7 +189,8 @@ def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) 
     """Return the CA's keys by the names that verification gives them; None when the checkpoint names no CA.
 
     given   a file with a key in base64 on each line; None: the log's own `ca`, which the signed checkpoint vouches for
-    raises  CliError when there is none, or it holds a key that the checkpoint does not name
+    raises  CliError when there is none, or one that the checkpoint names is not in it; of a given file also when it
+            holds a key that the checkpoint does not name
     """
     from grace_common.transparency.statement import key_id
 
@@ -204,11 +205,20 @@ def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) 
             "pass --ca FILE with that key in base64, or --tree-only to leave the signatures unchecked",
             Exit.USAGE,
         ) from error
-    if not keys or not all(checkpoint.names_ca(key) for key in keys):
+    # The log's own may have grown since the checkpoint was read: it is written before a checkpoint names what is new.
+    named = {key_id(key): key for key in keys if checkpoint.names_ca(key)}
+    if not named or (given is not None and len(named) < len(set(keys))):
         raise CliError(
             "the key of the CA is not one that the signed checkpoint names", "get the log's own", Exit.FAILED
         )
-    return {("ca", key_id(key)): key for key in keys}
+    if len(named) < (wanted := len(set(checkpoint.values(CA_EXTENSION)))):
+        raise CliError(
+            f"the signed checkpoint names {wanted} keys of CAs, one after the other, and {given or CA} holds "
+            f"{len(named)} of them: what the others signed cannot be verified",
+            "get the log's own",
+            Exit.FAILED,
+        )
+    return {("ca", id_): key for id_, key in named.items()}
 
 
 def checked_files(

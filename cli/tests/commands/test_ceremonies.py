@@ -12,7 +12,6 @@ import pytest
 from grace_audit_log.adapters.log_key import FileLogKeys
 from grace_cli.errors import Exit
 from grace_cli.stack.home import Home
-from grace_common.testing.certificates import Authority
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer.adapters import backup_file, key_files
@@ -149,7 +148,7 @@ def test_the_logs_next_key_is_made_by_the_audit_log_and_listed_by_the_signer(
     early = run("keys", "rotate", "log")
     assert (early.code, "start the audit-log first" in str(early.error)) == (Exit.REFUSED, True)
     folder = home.state("audit-log")
-    log = FileLogKeys(folder, "grace.local/log", Authority().certificate, home.publication).identity().key
+    log = FileLogKeys(folder, "grace.local/log", tuple, home.publication).identity().key
     (home.publication / "vkey").write_text(f"{log}\n")
     unlisted = run("keys", "rotate", "log")
     assert (unlisted.code, "`grace keys directory` first" in str(unlisted.error)) == (Exit.REFUSED, True)
@@ -187,6 +186,26 @@ def test_once_the_root_is_split_only_shares_change_what_the_directory_lists(
     done = run("keys", "rotate", "notary", *shares, "--passphrases", str(words), "--json")
     assert done.json["directory"] == 1
     assert (state / "notary.sealed.json").read_bytes() != before
+
+
+def test_the_ca_is_replaced_with_the_database_alone_and_the_status_says_where_that_stands(
+    run: Run, state: Path
+) -> None:
+    kek = key_files.open_kek(state, state / "kek-passphrase")
+    assert run("keys", "status").out.endswith(f"CA           {key_files.ca_id(state)} certifies\n")
+
+    away = run("keys", "rotate", "ca")
+    assert (away.code, "the database does not answer" in str(away.error)) == (Exit.NOT_READY, True)
+    none = run("keys", "retire", "ca")
+    assert (none.code, "none before it" in str(none.error)) == (Exit.REFUSED, True)
+    assert "only `ca`" in str(run("keys", "retire", "notary").error)
+
+    key_files.prepare_ca(state, kek, "grace.local", FixedClock())
+    assert "is made and certifies nothing yet: grace keys rotate ca goes on" in run("keys", "status").out
+    key_files.enter_ca(state, kek, datetime.now(UTC))
+    assert "was replaced and counts still: grace keys retire ca ends it" in run("keys", "status").out
+    key_files.end_other_cas(state, kek)
+    assert [one["state"] for one in run("keys", "status", "--json").json["authorities"]] == ["certifies", "ended"]
 
 
 def test_a_backup_needs_the_database_and_says_so(run: Run, state: Path, words: Path, tmp_path: Path) -> None:

@@ -105,6 +105,29 @@ def test_the_ca_must_be_one_that_the_checkpoint_names(run: Run, ledger: MemoryLe
     assert "not one that the signed checkpoint names" in failed(run("verify", str(folder), "--ca", str(own))).message
 
 
+def test_a_log_of_two_cas_verifies_with_the_keys_of_both(run: Run, ledger: MemoryLedger, tmp_path: Path) -> None:
+    first = ledger.ca.public_key
+    ledger.replace_ca("next")
+    extend(ledger, 640)
+    folder, own = write(ledger, tmp_path / "log"), tmp_path / "own"
+
+    assert run("verify", str(folder)).exit_code == Exit.OK
+    own.write_text(encode_base64(first))
+    lacking = failed(run("verify", str(folder), "--ca", str(own)))
+    assert lacking.code == Exit.FAILED
+    assert f"names 2 keys of CAs, one after the other, and {own} holds 1 of them" in lacking.message
+
+
+def test_a_ca_that_is_published_before_the_checkpoint_that_names_it_is_passed_over(
+    run: Run, ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    folder = write(ledger, tmp_path / "log")
+    with (folder / "ca").open("a") as file:
+        file.write(f"{encode_base64(SeededKey('next ca').public_key)}\n")
+
+    assert run("verify", str(folder)).exit_code == Exit.OK
+
+
 def test_a_file_that_is_no_checkpoint_of_this_log_is_wrong_usage(
     run: Run, ledger: MemoryLedger, tmp_path: Path
 ) -> None:

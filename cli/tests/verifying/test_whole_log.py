@@ -224,6 +224,19 @@ def test_a_verification_goes_on_where_the_last_one_ended(tmp_path: Path) -> None
     assert any("entry 768" in fault.text for fault in verify(ledger, folder, resume=state).faults)
 
 
+def test_a_verification_goes_on_after_the_ca_was_replaced(tmp_path: Path) -> None:
+    ledger, state = ledger_of(600), tmp_path / "state"
+    folder = write(ledger, tmp_path / "log")
+    verify(ledger, folder, resume=state)
+    ledger.replace_ca("next")
+    extend(ledger, 900)
+
+    findings = verify(ledger, write(ledger, folder), resume=state)
+
+    assert (findings.began, findings.faults) == (512, [])
+    assert verify(ledger, folder).faults == []
+
+
 def test_a_state_of_a_longer_or_another_log_is_refused(tmp_path: Path) -> None:
     ledger, state = ledger_of(600), tmp_path / "state"
     verify(ledger, write(ledger, tmp_path / "log"), resume=state)

@@ -12,7 +12,7 @@ from grace_common.contract.errors import GraceError, Refused
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
-from grace_common.runtime.identity import LivingSealer, Workload
+from grace_common.runtime.identity import LivingAuthorities, LivingSealer
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
@@ -41,8 +41,7 @@ def build(settings: Settings | None = None) -> Service:
     """Return the audit-log with everything it needs."""
     settings = settings or Settings.load()
     database_url = settings.database_url.get_secret_value()
-    workload = Workload.load(settings.identity_dir)
-    log = _log_keys(settings, workload)
+    log = _log_keys(settings)
     # Two connections that read: start-up must not wait for a long publication.
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
@@ -119,14 +118,14 @@ async def export(settings: Settings, folder: Path) -> int:
 
     raises  Refused when there is no log yet, or the folder holds another one
     """
-    log = _log_keys(settings, Workload.load(settings.identity_dir)).identity()
+    log = _log_keys(settings).identity()
     reader = PostgresLedgerReader(settings.database_url.get_secret_value())
     try:
         newest = await reader.newest()
         if newest is None:
             raise Refused("the ledger is empty: start the audit-log first")
         target = FolderPublication(folder)
-        publish_authority(target, log.ca_keys)
+        publish_authority(target, log.ca_keys())
         shown = await publish(reader, target, log.keys, published(target, log.keys), newest)
         for start in range(0, newest.size, _EXPORTED_AT_ONCE):
             end = min(start + _EXPORTED_AT_ONCE, newest.size)
@@ -156,8 +155,9 @@ def command(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _log_keys(settings: Settings, workload: Workload) -> FileLogKeys:
-    return FileLogKeys(settings.state_dir, settings.log_origin, workload.authority, settings.publication_dir)
+def _log_keys(settings: Settings) -> FileLogKeys:
+    authorities = LivingAuthorities(settings.identity_dir)
+    return FileLogKeys(settings.state_dir, settings.log_origin, lambda: authorities().keys, settings.publication_dir)
 
 
 def _rotate_key(settings: Settings) -> dict[str, str]:

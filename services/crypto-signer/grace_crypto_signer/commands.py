@@ -15,6 +15,8 @@ from grace_common.contract.topics import SERVICES
 from grace_common.runtime import migrate
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
+from grace_common.runtime.identity import Authorities
+from grace_common.transparency.directory import KeyDirectory
 
 from grace_crypto_signer.adapters import backup_file, directory_files, identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
@@ -22,6 +24,7 @@ from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
+from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_crypto_signer") / "migrations"))
@@ -59,21 +62,26 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
         told = {True: "made", False: "present"}
         print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
         if vault.root is not None:
-            log = directory_files.log_key(settings.publication_dir)
-            now = SystemClock().now().replace(microsecond=0)
-            directory_files.renew(
-                settings.state_dir, vault, vault.root, log, now, timedelta(days=settings.directory_days)
-            )
-        lacking = await _lacking(vault.authority.certificate, database, identities)
+            renew_directory(settings, vault, vault.root)
+        tell_authorities(vault.authorities, identities)
+        lacking = await _lacking(vault.authorities, database, identities)
         if lacking:
             await _issue(vault, database, lacking)
     finally:
         await database.close()
 
 
+def renew_directory(settings: Settings, vault: Vault, root: Root | None) -> KeyDirectory | None:
+    """Sign the next version of the key directory where one is due; return it."""
+    log, life = directory_files.log_key(settings.publication_dir), timedelta(days=settings.directory_days)
+    return directory_files.renew(settings.state_dir, vault, root, log, SystemClock().now().replace(microsecond=0), life)
+
+
 async def _need_no_key(settings: Settings, database: Database, identities: Mapping[str, Path]) -> None:
     """Return when nothing is missing that the keys would have to be opened for; raise Refused otherwise."""
-    lacking = await _lacking(key_files.authority_certificate(settings.state_dir), database, identities)
+    authorities = key_files.authorities(settings.state_dir)
+    tell_authorities(authorities, identities)
+    lacking = await _lacking(authorities, database, identities)
     waiting, _ = backup_file.waiting_rows(settings.state_dir)
     absent = key_files.missing(settings.state_dir)
     if lacking or waiting or absent:
@@ -114,19 +122,59 @@ async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) ->
     print(f"put back from the backup: {missing} of {len(rows)} epochs, and the certificates that were missing")
 
 
-async def _lacking(authority: x509.Certificate, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
+async def _lacking(authorities: Authorities, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
     """Return those identities that are absent, damaged, another's, not stated by this signer, or near their end."""
     now = SystemClock().now()
     facts = {fact.certificate: fact for fact in await PostgresCertificates(database).holding(now)}
     lacking = {}
     for service, folder in identities.items():
-        present = identity_files.read(folder, authority)
+        present = identity_files.read(folder, authorities)
         fact = facts.get(present.public_bytes(Encoding.DER)) if present else None
         if present is None or fact is None or fact.subject != service_subject(service) or not lasts(present, now):
             lacking[service] = folder
         elif fact.revoked_at:  # by an operator, so it is an operator who gives it a new one
             print(f"the key of {service} is revoked; `issue {service} --out {folder}` gives it another")
     return lacking
+
+
+def tell_authorities(authorities: Authorities, identities: Mapping[str, Path]) -> None:
+    """Write into the folders that are there which CAs there are; a change of the CA may have been cut short.
+
+    raises  Refused when one cannot be written
+    """
+    for folder in identities.values():
+        try:
+            if folder.is_dir():
+                identity_files.write_authorities(folder, authorities)
+        except OSError as error:
+            raise Refused(
+                f"{folder} cannot be told which CAs there are: {error.strerror}; make it writable and give the command "
+                "again: until then everything counts that did"
+            ) from error
+
+
+async def certify_again(vault: Vault, database: Database, identities: Mapping[str, Path]) -> int:
+    """Let the CA that certifies now certify whatever another one did, as it was; return how many keys these are.
+
+    The keys are the same, and so are the times: nothing that they seal or have sealed counts less. Begun again it goes
+    on.
+    """
+    from grace_common.runtime.outbox import Outbox  # loads the broker's library, and is rarely needed
+
+    authority, certificates = vault.authority, PostgresCertificates(database)
+    mine = Authorities((authority.certificate,))
+
+    def again(certificate: x509.Certificate) -> x509.Certificate | None:
+        return None if mine.issuer_of(certificate) is not None else authority.certify_again(certificate)
+
+    async with database.transaction():
+        facts = await certificates.certify_again(again)
+        await Outbox(database).add([identified(fact) for fact in facts])
+    for folder in identities.values():
+        present = identity_files.read(folder, vault.authorities)
+        if present is not None and (made := again(present)) is not None:
+            identity_files.write_certificate(folder, made)
+    return len(facts)
 
 
 async def _issue(vault: Vault, database: Database, identities: Mapping[str, Path]) -> None:
@@ -149,7 +197,7 @@ async def _issue(vault: Vault, database: Database, identities: Mapping[str, Path
             await PostgresCertificates(database).keep(fact)
         await Outbox(database).add([identified(fact) for fact in facts])
     for service, folder in identities.items():
-        identity_files.write(folder, keys[service], certificates[service], authority.certificate)
+        identity_files.write(folder, keys[service], certificates[service], vault.authorities)
         print(f"certificate of {service_subject(service)} until {until.isoformat(timespec='seconds')} in {folder}")
 
 

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import orjson
 from grace_common.contract.errors import GraceError, Refused, Unready
-from grace_common.contract.topics import SERVICES
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
@@ -23,7 +22,7 @@ from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import encode_base64
 
-from grace_crypto_signer import commands
+from grace_crypto_signer import ca_change, commands
 from grace_crypto_signer import drill as drills
 from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
@@ -130,7 +129,7 @@ async def renew(settings: Settings, request: KeyRequest) -> Answer:
     """Do what `init` does, with the keys that people open: identities near their end, rows of a restoration."""
     if request.folder is None:
         raise Refused("the request names no folder with the services' identities")
-    identities = {service: request.folder / service for service in SERVICES if (request.folder / service).is_dir()}
+    identities = request.identities
     with contextlib.redirect_stdout(sys.stderr):  # standard output is the answer's
         await commands.init(settings, identities, _kek(settings, request))
     return {"services": sorted(identities)}
@@ -154,15 +153,26 @@ async def rotate(settings: Settings, request: KeyRequest) -> Answer:
             return await _rotate_root(settings, request)
         case "kek":
             return await _rotate_kek(settings, request)
+        case "ca":
+            return await ca_change.rotate(settings, *_kek_and_root(settings, request), request)
         case other:
-            raise Refused(f"there is no level {other!r} to rotate: epoch, notary, attestation, witness, log, kek, root")
+            raise Refused(f"no level {other!r} to rotate: epoch, notary, attestation, witness, log, kek, ca, root")
+
+
+async def retire(settings: Settings, request: KeyRequest) -> Answer:
+    """End what goes on beside its successor: the log's older key, or the CA before the one that certifies."""
+    match request.level:
+        case "log":
+            return await _retire_log(settings, request)
+        case "ca":
+            return await ca_change.retire(settings, *_kek_and_root(settings, request), request)
+        case other:
+            raise Refused(f"a key of level {other!r} ends when it is replaced: only `log` and `ca` are retired")
 
 
 async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> Answer:
-    kek, now = _kek(settings, request), SystemClock().now().replace(microsecond=0)
-    kept = root_files.load(settings.state_dir, kek)
-    root = request.open_root(root_files.read_public(settings.state_dir), kept)  # before anything is changed
-    made = key_files.make_key(settings.state_dir, kek, purpose, now)
+    kek, root = _kek_and_root(settings, request)
+    made = key_files.make_key(settings.state_dir, kek, purpose, SystemClock().now().replace(microsecond=0))
     directory = _renew_directory(settings, kek, root)
     return {"level": purpose, "key_id": made.key_id, "directory": directory.version if directory else None}
 
@@ -183,10 +193,8 @@ async def _rotate_log(settings: Settings, request: KeyRequest) -> Answer:
     return {"level": "log", "log_key": str(successor), "directory": directory.version}
 
 
-async def retire(settings: Settings, request: KeyRequest) -> Answer:
+async def _retire_log(settings: Settings, request: KeyRequest) -> Answer:
     """End the log's older key in the key directory, once the witness goes by the newer one."""
-    if request.level != "log":
-        raise Refused(f"a key of level {request.level!r} ends when it is replaced: only `log` is retired")
     newest, older = directory_files.older_log_keys(settings.state_dir)
     kek, now = _kek(settings, request), SystemClock().now().replace(microsecond=0)
     root = request.open_root(root_files.read_public(settings.state_dir), root_files.load(settings.state_dir, kek))
@@ -241,6 +249,8 @@ async def _rotate_kek(settings: Settings, request: KeyRequest) -> Answer:
     kek = _kek(settings, request)
     if root_files.next_file(settings.state_dir).exists():
         raise Refused("the root is being replaced: finish that first with `grace keys rotate root`")
+    if key_files.next_ca_file(settings.state_dir).exists():
+        raise Refused("the CA is being replaced: finish that first with `grace keys rotate ca`")
     if not kek.older:
         chosen = request.new_passphrase or request.passphrase
         new = chosen.get_secret_value().encode() if chosen else key_files.read_passphrase(settings.passphrase_file)
@@ -272,17 +282,15 @@ async def directory(settings: Settings, request: KeyRequest) -> Answer:
 
 
 def _renew_directory(settings: Settings, kek: KeyEncryptionKey, root: Root | None) -> KeyDirectory | None:
-    folder = settings.state_dir
-    vault = key_files.open_vault(folder, kek, settings.trust_domain)
-    log = directory_files.log_key(settings.publication_dir)
-    life = timedelta(days=settings.directory_days)
-    return directory_files.renew(folder, vault, root, log, SystemClock().now().replace(microsecond=0), life)
+    return commands.renew_directory(
+        settings, key_files.open_vault(settings.state_dir, kek, settings.trust_domain), root
+    )
 
 
 async def status(settings: Settings, request: KeyRequest) -> Answer:
     """Say which keys there are and how old, without opening any."""
     public = root_files.read_public(settings.state_dir)
-    now = datetime.now(UTC)
+    now, policy = datetime.now(UTC), settings.policy
     newest = list(public.splits.values())[-1] if public.splits else ()
     return {
         "root": public.id,
@@ -290,10 +298,12 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
         "root_kept_by_the_signer": root_files.sealed_file(settings.state_dir).exists(),
         "holders": [share["holder"] for share in newest],
         "passphrase_kept_by_the_signer": settings.passphrase_file.exists(),
+        "authorities": ca_change.told(settings.state_dir),
         "keys": {
             purpose: {
                 "made_at": (made := key_files.made_at(settings.state_dir, purpose)).isoformat(),
                 "age_days": (now - made).days,
+                "due": policy.own_is_due(purpose, made, now),
             }
             for purpose in key_files.PURPOSES
         },
@@ -358,6 +368,13 @@ async def answer(
 
 def _kek(settings: Settings, request: KeyRequest) -> KeyEncryptionKey:
     return request.open_kek(settings.state_dir, settings.passphrase_file)
+
+
+def _kek_and_root(settings: Settings, request: KeyRequest) -> tuple[KeyEncryptionKey, Root]:
+    """Return both, before anything is changed; raises Refused."""
+    kek = _kek(settings, request)
+    kept = root_files.load(settings.state_dir, kek)
+    return kek, request.open_root(root_files.read_public(settings.state_dir), kept)
 
 
 def _backup(request: KeyRequest) -> Backup:

@@ -42,7 +42,8 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     """Return the crypto-signer with the keys that this one opens."""
     reopen = None if settings.sealed else partial(key_files.open_kek, settings.state_dir, settings.passphrase_file)
     kek = LiveKek(opened, reopen)
-    vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+    keys = FileKeys(settings, kek)
+    keys.own()  # what does not open is told before anything is begun
     sealer = LivingSealer(settings.identity_dir)
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
@@ -51,7 +52,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     notary_producer, rare_producer = (SealedProducer(settings, sealer) for _ in range(2))
     notarizing = Notarizing(
         PostgresEpochs(database, kek),
-        FileKeys(settings, kek),
+        keys,
         KafkaProducer(notary_producer),
         clock,
         settings.policy,
@@ -75,7 +76,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     return Service(
         settings,
         database,
-        ports=Ports(vault.authority, certificates, clock, lambda: sealer.key_id),
+        ports=Ports(keys.authority, certificates, clock, lambda: sealer.key_id),
         routers=[router],
         streams=[
             RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),

@@ -96,6 +96,10 @@ class Epochs(Protocol):
 class Keys(Protocol):
     """The signer's own keys, as they are now: commands change them while it runs."""
 
+    def authority(self) -> Authority:
+        """Return the CA that certifies; raises Unready when another one does by now whose key does not open."""
+        ...
+
     def own(self) -> OwnKeys:
         """Return the keys to sign with; raises Refused when they do not open."""
         ...
@@ -150,9 +154,9 @@ class WitnessMemory(Protocol):
 
 @dataclass(frozen=True)
 class Ports:
-    """For the event handlers. `own_key_id` returns that of this service's workload key now."""
+    """For the event handlers. `authority` returns the CA that certifies now, `own_key_id` this service's own key."""
 
-    authority: Authority
+    authority: Callable[[], Authority]
     certificates: Certificates
     clock: Clock
     own_key_id: Callable[[], str]

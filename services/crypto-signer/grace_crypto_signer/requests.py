@@ -8,6 +8,7 @@ from typing import Self
 
 from grace_common.contract.envelope import explain
 from grace_common.contract.errors import Refused
+from grace_common.contract.topics import SERVICES
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from grace_crypto_signer.adapters import key_files, root_files
@@ -40,13 +41,14 @@ class KeyRequest(_Part):
     """Whatever a command may need; each takes what it needs and passes over the rest.
 
     file            of the backup
-    folder          where shares are written
+    folder          where shares are written; where the services' identities lie, one folder each
     holders         who gets one
     shares          three of the root, in place of a passphrase or because the root itself is needed
     passphrase      of the key-encryption key; None: the one in the signer's own file
     new_passphrase  that the key-encryption key gets; None: one is made and kept in the signer's own file
     level           what to rotate or retire
     log_key         vkey that shall succeed the log's, as the audit-log made it
+    told            the services' folders are elsewhere, and name by now which CAs there are
     """
 
     file: Path | None = None
@@ -57,6 +59,7 @@ class KeyRequest(_Part):
     new_passphrase: SecretStr | None = Field(default=None, min_length=1)
     level: str | None = None
     log_key: str | None = None
+    told: bool = False
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -72,6 +75,13 @@ class KeyRequest(_Part):
             HeldShare(share.name, share.content.encode(), share.passphrase.get_secret_value().encode())
             for share in self.shares
         )
+
+    @property
+    def identities(self) -> dict[str, Path]:
+        """The folder of each service that has one."""
+        if self.folder is None:
+            return {}
+        return {service: self.folder / service for service in SERVICES if (self.folder / service).is_dir()}
 
     def need_file(self) -> Path:
         if self.file is None:

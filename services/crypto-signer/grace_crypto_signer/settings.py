@@ -19,6 +19,8 @@ class Settings(RuntimeSettings):
     epoch_days           age at which the next epoch seed is made
     epoch_operations     operations after which it is made even before
     own_key_days         age at which the notary's and the attestation's key are replaced, while the root is kept here
+    witness_key_days     age at which the witness's key is replaced, while the root is kept here; None: by command, as
+                         whoever demands its cosignature has to be told of the next one
     directory_days       life of a version of the public key directory; the next comes with a third of it left
     restate_every_s      seconds between two statements of all certificates that hold, for a broker that lost them
     batch                records notarised together, at the most
@@ -34,6 +36,7 @@ class Settings(RuntimeSettings):
     epoch_days: float = Field(default=1.0, gt=0)
     epoch_operations: int = Field(default=1_000_000, ge=1)
     own_key_days: float = Field(default=90.0, gt=0)
+    witness_key_days: float | None = Field(default=None, gt=0)
     directory_days: float = Field(default=365.0, gt=0)
     restate_every_s: float = Field(default=60.0, gt=0)
     batch: int = Field(default=500, ge=1, le=5_000)
@@ -46,6 +49,7 @@ class Settings(RuntimeSettings):
             epoch_age=timedelta(days=self.epoch_days),
             epoch_operations=self.epoch_operations,
             own_age=timedelta(days=self.own_key_days),
+            witness_age=None if self.witness_key_days is None else timedelta(days=self.witness_key_days),
         )
 
     @property

@@ -1,6 +1,7 @@
 """Receipts and proofs from the published log: what a stranger can check, and nothing before it can be checked."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -53,11 +54,19 @@ class Sealed:
         index = self.ledger.state(str(id_), type_, "rita", str(operation), payload)
         self.add(index, type_, operation, id_)
 
-    def seal_life(self, *, reviewed: bool = True) -> None:
+    def replace_ca(self) -> None:
+        first = len(self.ledger.log.entries)
+        self.ledger.replace_ca("next")
+        for index in range(first, len(self.ledger.log.entries)):
+            self.add(index, "grace.notary-key-published.v1", UUID(int=0xC1))
+
+    def seal_life(self, *, reviewed: bool = True, then: Callable[[], None] = lambda: None) -> None:
+        """Seal what becomes of a task; `then` happens in the midst of it."""
         signer = UUID(int=0xC1)
         self.add(self.ledger.publish_key(self.ledger.notary, "notary"), "grace.notary-key-published.v1", signer)
         self.add(self.ledger.publish_key(self.ledger.attester, "attestation"), "grace.notary-key-published.v1", signer)
         self.fact("grace.task-submitted.v1", SUBMIT, UUID(self.task_id), b"{}")
+        then()
         digest = sha256(CODE.encode()).hexdigest()
         review = Review("rita", "reviewer", "approval@1", digest, "1" * 64, "2" * 64, str(APPROVAL), TIME)
         approval = compact_json({"id": str(APPROVAL), "data": {"by": "rita", "digest": review.approval_digest}})
@@ -108,6 +117,38 @@ async def test_a_receipt_verifies_offline_with_the_logs_key_alone(sealed: Sealed
     findings = verify_receipt(answer.content, CODE.encode(), str(sealed.ledger.log.key))
     assert [review.reviewer for review in findings.reviews] == ["rita"]
     assert len(findings.attestations) == 2
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_receipt_of_work_before_the_ca_was_replaced_shows_the_keys_of_then_alone(
+    sealed: Sealed, ada: httpx.AsyncClient, listed: bool
+) -> None:
+    sealed.seal_life()
+    first, earlier = sealed.ledger.ca.public_key, sealed.ledger.directory().keys
+    sealed.replace_ca()
+    if listed:
+        now = sealed.ledger.directory()
+        sealed.list_keys(replace(now, keys=(*now.keys, *(key for key in earlier if key not in now.keys))))
+
+    receipt = await receipt_of(sealed, ada)
+
+    findings = verify_receipt(receipt, CODE.encode(), str(sealed.ledger.log.key))
+    # The directory's own entry was announced by the notary of now, which the CA of now published.
+    assert findings.receipt.ca_keys == ((sealed.ledger.ca.public_key, first) if listed else (first,))
+    assert (findings.directory is not None) == listed
+
+
+async def test_where_two_cas_stand_behind_a_receipt_it_waits_for_a_key_directory_that_lists_both(
+    sealed: Sealed, ada: httpx.AsyncClient
+) -> None:
+    sealed.seal_life(then=sealed.replace_ca)
+    sealed.list_keys(sealed.ledger.directory())
+    sealed.publish()
+
+    answer = await ada.get(f"/api/tasks/{sealed.task_id}/receipt")
+
+    assert answer.status_code == 503
+    assert "the receipt needs the key directory, which does not list all keys yet" in answer.json()["detail"]
 
 
 async def receipt_of(sealed: Sealed, ada: httpx.AsyncClient) -> bytes:

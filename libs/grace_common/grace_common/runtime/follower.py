@@ -115,6 +115,7 @@ class IdentityFollower:
                 self._emptied.set()
                 await consumer.seek_to_beginning(_PARTITION)
             self._end = end
+            self.directory.look()  # a CA's end counts as soon as a revocation does
             if await consumer.position(_PARTITION) < end:
                 await self._learn(consumer, end)
             if self._own is None or self._own in self.directory.keys:

@@ -1,10 +1,11 @@
 """Who this process is, and who else may seal records.
 
-The workload's key, certificate and the CA's certificate are files written at deployment. Everybody else's certificates
+The workload's key, certificate and the CAs' certificates are files written at deployment. Everybody else's certificates
 arrive on the compacted topic `grace.identity.v1`, which every service follows from its beginning.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -37,6 +38,8 @@ from grace_common.runtime.seal import (
 _MALFORMED: Final = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 _log = structlog.get_logger(__name__)
+HELD_FILE: Final = "ca.pem"
+ENDED_FILE: Final = "ca-ended.pem"
 _WHOLE_BYTES: Final = b"\x03\x41\x00"  # BIT STRING of 65 bytes, no bit of them unused (X.690, section 8.6)
 
 
@@ -66,69 +69,183 @@ def subject_of(certificate: x509.Certificate, trust_domain: str) -> str:
     return uris[0].removeprefix(prefix)
 
 
-@dataclass(frozen=True)
-class Workload:
-    """This process's own identity, read from `key.pem`, `cert.pem` and `ca.pem`."""
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Grace's CAs by their certificates, the newest first.
 
-    key: Ed25519PrivateKey
-    certificate: x509.Certificate
-    authority: x509.Certificate
+    held   whose certificates count: one, or two while the CA's key is replaced
+    ended  those before: what they certified counts no more, what the ledger has of them verifies for ever
+    """
+
+    held: tuple[x509.Certificate, ...]
+    ended: tuple[x509.Certificate, ...] = ()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the three files; Refused says which is missing and which command writes it."""
-        try:
-            key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
-            certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
-            authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-        except FileNotFoundError as error:
-            raise Refused(
-                f"{error.filename} is missing: "
-                f"issue it with `python -m grace_crypto_signer issue SERVICE --out {folder}`"
-            ) from error
-        except (ValueError, TypeError):
-            # Without the cause: it must not quote a key.
-            raise Refused(f"a PEM file in {folder} is damaged: issue it again") from None
-        if not isinstance(key, Ed25519PrivateKey):
-            raise Refused(f"{folder}/key.pem holds no Ed25519 key")
-        return cls(key=key, certificate=certificate, authority=authority)
+        """Read `ca.pem` and, where there is one, `ca-ended.pem`; raises Refused."""
+        with _read_from(folder):
+            # In this order: a CA that ends is written to the second file before it leaves the first.
+            held = (folder / HELD_FILE).read_bytes()
+            return cls.parse(held, ended.read_bytes() if (ended := folder / ENDED_FILE).exists() else b"")
+
+    @classmethod
+    def parse(cls, held: bytes, ended: bytes = b"") -> Self:
+        """Return the CAs of two PEM files, the second of which may be empty; raises ValueError."""
+        read = cls(
+            tuple(x509.load_pem_x509_certificates(held)), tuple(x509.load_pem_x509_certificates(ended)) if ended else ()
+        )
+        if not all(isinstance(one.public_key(), Ed25519PublicKey) for one in (*read.held, *read.ended)):
+            raise ValueError("a CA's key is no Ed25519 key")
+        return read
 
     @property
-    def authority_key(self) -> bytes:
-        """The CA's public key, 32 raw bytes."""
-        return self.authority.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    def held_pem(self) -> bytes:
+        """The bytes of `ca.pem`."""
+        return b"".join(one.public_bytes(Encoding.PEM) for one in self.held)
+
+    @property
+    def ended_pem(self) -> bytes:
+        """The bytes of `ca-ended.pem`."""
+        return b"".join(one.public_bytes(Encoding.PEM) for one in self.ended)
+
+    @property
+    def held_keys(self) -> tuple[bytes, ...]:
+        """The public keys of those whose certificates count, 32 raw bytes each."""
+        return tuple(_raw_key(one) for one in self.held)
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The public key of every CA there ever was, 32 raw bytes each."""
+        return tuple(dict.fromkeys((*self.held_keys, *(_raw_key(one) for one in self.ended))))
+
+    def issuer_of(self, certificate: x509.Certificate) -> bytes | None:
+        """Return the public key of the CA that issued a certificate; None where none did whose certificates count."""
+        return _issuer(certificate, self.held)
+
+    def has_ended(self, certificate: x509.Certificate) -> bool:
+        """Tell whether a CA issued it whose certificates count no more."""
+        return _issuer(certificate, self.ended) is not None
+
+    def continues(self, before: "Authorities") -> bool:
+        """Tell whether these are the same Grace's CAs as those before: one of them is named here still, or as ended."""
+        return not set(before.held_keys).isdisjoint(self.keys)
+
+
+class LivingAuthorities:
+    """The CAs that an identity folder names now: the CA's key is replaced while the process runs.
+
+    A look costs one `stat`. What is damaged, or another Grace's, is not taken up.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = _stamp(folder / HELD_FILE)
+        self._known = Authorities.load(folder)
+
+    def __call__(self) -> Authorities:
+        stamp = _stamp(self._folder / HELD_FILE)
+        if stamp is not None and stamp != self._seen:
+            self._seen = stamp
+            self._take_up()
+        return self._known
+
+    def _take_up(self) -> None:
+        try:
+            new = Authorities.load(self._folder)
+        except (Refused, OSError) as error:
+            _log.warning("authorities_not_taken_up", why=str(error))
+            return
+        if not new.continues(self._known):
+            why = (
+                f"{self._folder / HELD_FILE} names no CA that was known before: it is another Grace's. Put back the "
+                "files that `python -m grace_crypto_signer issue` wrote, or restart the service to trust these"
+            )
+            _log.warning("authorities_not_taken_up", why=why)
+            return
+        self._known = new
+        _log.info("authorities_taken_up", held=len(new.held), ended=len(new.ended))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """This process's own identity, read from `key.pem`, `cert.pem` and the files of the CAs."""
+
+    key: Ed25519PrivateKey
+    certificate: x509.Certificate
+    authorities: Authorities
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the files; Refused says which is missing and which command writes it."""
+        with _read_from(folder):
+            key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+            certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+        authorities = Authorities.load(folder)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise Refused(f"{folder}/key.pem holds no Ed25519 key")
+        return cls(key=key, certificate=certificate, authorities=authorities)
 
     def sealer(self) -> Sealer:
         return Sealer(self.key, key_id(self.key.public_key()))
+
+
+@contextmanager
+def _read_from(folder: Path) -> Iterator[None]:
+    """Say of a file that is missing or damaged which command writes it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Refused(
+            f"{error.filename} is missing: issue it with `python -m grace_crypto_signer issue SERVICE --out {folder}`"
+        ) from error
+    except (ValueError, TypeError):
+        # Without the cause: it must not quote a key.
+        raise Refused(f"a PEM file in {folder} is damaged: issue it again") from None
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a file is replaced; None while it cannot be seen."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _raw_key(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _issuer(certificate: x509.Certificate, authorities: Iterable[x509.Certificate]) -> bytes | None:
+    for authority in authorities:
+        try:
+            certificate.verify_directly_issued_by(authority)
+        except _MALFORMED:
+            continue
+        return _raw_key(authority)
+    return None
 
 
 class LivingSealer(Sealer):
     """Seals with the key that the workload's files hold now: `issue` replaces them while the process runs.
 
     Looked at before each batch, which costs one `stat`: the certificate is written last, so once it has changed all
-    three are there. What does not belong together, or to this CA and service, leaves the key as it is.
+    files are there. What does not belong together, or to these CAs and this service, leaves the key as it is.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen = self._stamp()
+        self._seen = _stamp(folder / "cert.pem")
         workload = Workload.load(folder)
-        self._authority, self._subject = workload.authority, workload.certificate.subject
+        self._authorities, self._subject = workload.authorities, workload.certificate.subject
         super().__init__(workload.key, key_id(workload.key.public_key()))
 
     def seal_batch(self, records: Sequence[Outgoing]) -> list[Headers]:
-        stamp = self._stamp()
+        stamp = _stamp(self._folder / "cert.pem")
         if stamp is not None and stamp != self._seen:
             self._seen = stamp
             self._take_up()
         return super().seal_batch(records)
-
-    def _stamp(self) -> tuple[int, int] | None:
-        try:
-            found = (self._folder / "cert.pem").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
 
     def _take_up(self) -> None:
         try:
@@ -136,20 +253,23 @@ class LivingSealer(Sealer):
         except (Refused, OSError) as error:
             _log.warning("certificate_not_taken_up", why=str(error))
             return
-        same = (new.authority, new.certificate.subject) == (self._authority, self._subject)
+        known = new.authorities.continues(self._authorities) and new.authorities.issuer_of(new.certificate) is not None
+        same = known and new.certificate.subject == self._subject
         if not same or new.certificate.public_key() != new.key.public_key():
             why = f"the files in {self._folder} are another CA's or service's, or do not belong together"
             _log.warning("certificate_not_taken_up", why=why)
             return
+        self._authorities = new.authorities
         self._key, self.key_id = new.key, key_id(new.key.public_key())
         _log.info("certificate_taken_up", key_id=self.key_id, until=new.certificate.not_valid_after_utc.isoformat())
 
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """One certified key as the identity topic states it."""
+    """One certified key as the identity topic states it; `issuer` is the CA's public key."""
 
     signer: Signer
+    issuer: bytes
     public_key: Ed25519PublicKey
     not_before: datetime
     not_after: datetime
@@ -172,13 +292,27 @@ class Certified:
 
 @dataclass
 class Directory:
-    """Every certified key by id, and the check of a record's seal against them."""
+    """Every certified key by id, and the check of a record's seal against them.
 
-    authority: x509.Certificate
+    authorities  returns the CAs as they are now
+    """
+
+    authorities: Callable[[], Authorities]
     trust_domain: str
     keys: dict[str, Certified] = field(default_factory=dict)
     _waiting: list[tuple[bytes, bytes, Mapping[str, bytes], datetime]] = field(default_factory=list)
     _check: SealCheck = field(default_factory=SealCheck)
+
+    def __post_init__(self) -> None:
+        self._now = self.authorities()
+
+    def look(self) -> None:
+        """Take up which CAs hold now; a key that only one certified which has ended is known no more."""
+        now = self.authorities()
+        if now == self._now:
+            return
+        self._now = now
+        self.keys = {id_: certified for id_, certified in self.keys.items() if certified.issuer in now.held_keys}
 
     def learn(self, key: bytes, value: bytes, headers: Mapping[str, bytes], timestamp: datetime) -> None:
         """Take one record of the identity topic; those whose sealing key is not known yet wait for it.
@@ -187,6 +321,7 @@ class Directory:
         raises     Refused when the record is no certificate of this CA, or not sealed by the crypto-signer with a key
                    that held then
         """
+        self.look()  # whoever states a new CA's certificate has written that CA to every folder before
         sealing_key = _header_key_id(headers)
         stated = envelope.open(value).event
         if not isinstance(stated, CertificateIssued):
@@ -202,7 +337,7 @@ class Directory:
         sealer.require_held(timestamp)
         self._check.check(topics.IDENTITY.name, key, value, headers, sealer.public_key, sealing_key)
         known = self.keys.get(stated.key_id)
-        self.keys[stated.key_id] = certified if known is None else certified.withdrawn_as(known)
+        self.keys[stated.key_id] = certified if known is None else self._succeeded(known, certified)
         waiting, self._waiting = self._waiting, []
         refused: Refused | None = None
         for record in waiting:
@@ -231,12 +366,22 @@ class Directory:
         self._check.check(topic.name, key, value, headers, certified.public_key, sealing_key)
         return certified.signer
 
+    def _succeeded(self, known: Certified, new: Certified) -> Certified:
+        """Return what counts of two statements about one key; an older CA's changes nothing, unless it revokes."""
+        rank = self._now.held_keys.index
+        if rank(known.issuer) < rank(new.issuer):
+            return known.withdrawn_as(new)
+        return new.withdrawn_as(known)
+
     def _certify(self, stated: CertificateIssued) -> Certified:
         try:
             certificate = x509.load_der_x509_certificate(stated.certificate)
-            certificate.verify_directly_issued_by(self.authority)
+            issuer = self._now.issuer_of(certificate)
         except _MALFORMED as error:
             raise Refused(f"the certificate of key {stated.key_id} is not this CA's: {error}") from error
+        if issuer is None:
+            why = "it is of one that has ended" if self._now.has_ended(certificate) else "it is of another"
+            raise Refused(f"the certificate of key {stated.key_id} is not this CA's: {why}")
         if not stated.certificate.endswith(_WHOLE_BYTES + certificate.signature):
             # Unused bits of a BIT STRING are ignored where they are zero: one certificate, but not the same bytes.
             raise Refused(f"the certificate of key {stated.key_id} does not end with its signature's 64 whole bytes")
@@ -246,6 +391,7 @@ class Directory:
         subject = subject_of(certificate, self.trust_domain)
         return Certified(
             signer=Signer(subject=subject, key_id=stated.key_id, roles=stated.roles),
+            issuer=issuer,
             public_key=public_key,
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,

@@ -27,7 +27,7 @@ from grace_common.runtime.database import Database
 from grace_common.runtime.delivery import Delivery
 from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.health import Application, ProbeServer, listening, probes, server
-from grace_common.runtime.identity import Directory, LivingSealer, Workload, key_id
+from grace_common.runtime.identity import Directory, LivingAuthorities, LivingSealer, Workload, key_id
 from grace_common.runtime.operation import Recorder
 from grace_common.runtime.outage import describe_outage, describe_refusal, is_outage
 from grace_common.runtime.outbox import Coverage, Outbox, Relay
@@ -100,7 +100,7 @@ class Service:
         workload = self.workload
         identities = self._identities = IdentityFollower(
             self.settings,
-            Directory(workload.authority, self.settings.trust_domain),
+            Directory(LivingAuthorities(self.settings.identity_dir), self.settings.trust_domain),
             own=key_id(workload.key.public_key()),
             emptied=self.identity_emptied,
         )

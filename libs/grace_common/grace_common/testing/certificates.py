@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from grace_common.contract.events.identity import CertificateIssued
-from grace_common.runtime.identity import Workload, key_id
+from grace_common.runtime.identity import ENDED_FILE, HELD_FILE, Authorities, Workload, key_id
 
 
 @dataclass
@@ -27,11 +27,14 @@ class Authority:
 
     def issue(self, subject: str, *, days: int = 1) -> Workload:
         """Return a new key with a certificate for `service/gateway` or `producer/build-farm`."""
-        key = Ed25519PrivateKey.generate()
+        return self.certify(subject, Ed25519PrivateKey.generate(), days=days)
+
+    def certify(self, subject: str, key: Ed25519PrivateKey, *, days: int = 1) -> Workload:
+        """Return a key with a certificate: of a CA that follows another, of a key which that one certified."""
         names = [x509.UniformResourceIdentifier(f"spiffe://grace.local/{subject}")]
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
         certificate = self._build(name, self.certificate.subject, key, self.key, names, days=days)
-        return Workload(key=key, certificate=certificate, authority=self.certificate)
+        return Workload(key=key, certificate=certificate, authorities=Authorities((self.certificate,)))
 
     def _build(
         self,
@@ -69,8 +72,16 @@ def certificate_issued(workload: Workload, subject: str, **changes: object) -> C
 
 
 def write(workload: Workload, folder: Path) -> None:
-    """Write key.pem, cert.pem and ca.pem as `issue` does."""
+    """Write key.pem, cert.pem and the files of the CAs as `issue` does."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "key.pem").write_bytes(workload.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (folder / "cert.pem").write_bytes(workload.certificate.public_bytes(Encoding.PEM))
-    (folder / "ca.pem").write_bytes(workload.authority.public_bytes(Encoding.PEM))
+    write_authorities(workload.authorities, folder)
+
+
+def write_authorities(authorities: Authorities, folder: Path) -> None:
+    """Write which CAs there are, as a change of the CA does: each file as a whole."""
+    for name, content in ((ENDED_FILE, authorities.ended_pem), (HELD_FILE, authorities.held_pem)):
+        draft = folder / f".{name}"
+        draft.write_bytes(content)
+        draft.replace(folder / name)

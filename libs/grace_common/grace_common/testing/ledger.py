@@ -60,7 +60,7 @@ class MemoryLog:
     """A log whose static files lie in a dictionary; a `TileReader`."""
 
     def __init__(self, origin: str = "log.example/grace", extensions: tuple[str, ...] = ()) -> None:
-        self._extensions = extensions
+        self.extensions = extensions
         self._signer = SeededKey(origin)
         self._edge = TileEdge()
         self._published: Checkpoint | None = None
@@ -90,7 +90,7 @@ class MemoryLog:
             first = bundle.index * tile.WIDTH
             self.files[bundle.path] = tile.encode_bundle(self.entries[first : first + bundle.width])
         previous = (previous_extension(self._published),) if self._published else ()
-        extensions = (*self._extensions, *previous)
+        extensions = (*self.extensions, *previous)
         self._published = Checkpoint(self.key.name, self._edge.size, self._edge.root, extensions)
         before = [(key.named(self.key.name), key.sign) for key in self._before]
         self.files["checkpoint"] = sign_checkpoint(self._published, self.key, self._signer.sign, *before)
@@ -137,6 +137,15 @@ class MemoryLedger:
         self.log = MemoryLog(extensions=(ca_extension(self.ca.public_key),))
         self.log.files["ca"] = f"{encode_base64(self.ca.public_key)}\n".encode()
         self.root = SeededKey("root")
+
+    def replace_ca(self, word: str) -> None:
+        """Let another CA publish another notary's and attestation key; the checkpoints name both CAs from now on."""
+        self.ca = SeededKey(f"{word} ca")
+        self.log.extensions = (ca_extension(self.ca.public_key), *self.log.extensions)
+        self.log.files["ca"] = f"{encode_base64(self.ca.public_key)}\n".encode() + self.log.files["ca"]
+        self.notary, self.attester = SeededKey(f"{word} notary"), SeededKey(f"{word} attestation")
+        self.publish_key(self.notary, "notary")
+        self.publish_key(self.attester, "attestation")
 
     def publish_key(self, key: SeededKey, purpose: Purpose) -> int:
         """Add the CA's statement of a key of the signer; return its index."""

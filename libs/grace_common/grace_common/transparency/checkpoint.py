@@ -76,6 +76,11 @@ def ca_extension(public_key: bytes) -> str:
     return f"{CA_EXTENSION} sha256:{sha256(public_key).hexdigest()}"
 
 
+def ca_extensions(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the extension lines of a checkpoint that name CA keys."""
+    return tuple(line for line in checkpoint.extensions if line.startswith(f"{CA_EXTENSION} "))
+
+
 def previous_extension(previous: Checkpoint) -> str:
     """Return the extension line that names the checkpoint before."""
     return f"{PREVIOUS_EXTENSION} {previous.digest}"

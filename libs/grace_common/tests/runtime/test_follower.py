@@ -16,7 +16,7 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.task import DecisionRequested
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.follower import MOST_LAG_S, IdentityFollower
-from grace_common.runtime.identity import Directory, RevokedKey, Workload
+from grace_common.runtime.identity import Authorities, Directory, RevokedKey, Workload
 from grace_common.runtime.outbox import Outbox
 from grace_common.runtime.seal import KEY_ID_HEADER, SEAL_HEADER, SealedRecord
 from grace_common.runtime.stream import Gate
@@ -82,7 +82,7 @@ class World:
 async def world(deployment: Deployment) -> World:
     settings = deployment.settings("consensus")
     seconds, emptied = Seconds(), asyncio.Event()
-    directory = Directory(deployment.authority.certificate, settings.trust_domain)
+    directory = Directory(lambda: Authorities((deployment.authority.certificate,)), settings.trust_domain)
     follower = IdentityFollower(settings, directory, seconds, emptied=emptied)
     outbox = Outbox(deployment.database("consensus"))
     stolen = deployment.authority.issue("service/gateway")
@@ -182,7 +182,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(world: World) -> Non
 async def test_nothing_counts_as_known_while_the_broker_does_not_even_know_this_process(world: World) -> None:
     deployment, settings = world.deployment, world.deployment.settings("consensus")
     new = deployment.authority.issue("service/consensus")
-    directory = Directory(deployment.authority.certificate, settings.trust_domain)
+    directory = Directory(lambda: Authorities((deployment.authority.certificate,)), settings.trust_domain)
     follower = IdentityFollower(settings, directory, world.seconds, own=new.sealer().key_id)
     following = asyncio.create_task(follower.run())
     caught_up = asyncio.create_task(follower.catch_up())

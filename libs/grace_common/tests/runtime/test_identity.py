@@ -14,6 +14,7 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event
 from grace_common.contract.topics import Topic
 from grace_common.runtime.identity import (
+    Authorities,
     Directory,
     LivingSealer,
     RevokedKey,
@@ -38,7 +39,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.signer = self.authority.issue("service/crypto-signer")
-        self.directory = Directory(self.authority.certificate, "grace.local")
+        self.authorities = Authorities((self.authority.certificate,))
+        self.directory = Directory(lambda: self.authorities, "grace.local")
 
     @property
     def now(self) -> datetime:
@@ -284,7 +286,7 @@ def test_a_workload_reads_what_was_issued_to_it(world: World, tmp_path: Path) ->
     loaded = Workload.load(tmp_path)
 
     assert loaded.certificate == world.signer.certificate
-    assert loaded.authority_key == world.authority.key.public_key().public_bytes_raw()
+    assert loaded.authorities.keys == (world.authority.key.public_key().public_bytes_raw(),)
     assert loaded.sealer().key_id == world.signer.sealer().key_id
 
 

@@ -6,15 +6,14 @@ has ended.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Final, TypeAlias
 
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -23,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from grace_common.contract.errors import Refused
-from grace_common.transparency.checkpoint import ca_extension, open_checkpoint
+from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.directory import KeyDirectory, follow_all
 from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.ed25519 import Sign
@@ -46,15 +45,13 @@ class FileLogKeys:
     A database that a lost key has signed is noticed by the writer, which compares its newest checkpoint with the keys.
 
     folder       the state folder
+    ca_keys      returns the CAs' keys that checkpoints name
     publication  the folder of the log's static files, with the versions of the key directory
     raises       Refused when a file is readable by others or holds no Ed25519 key, or its key has ended
     """
 
-    def __init__(self, folder: Path, origin: str, authority: x509.Certificate, publication: Path) -> None:
-        ca_key = authority.public_key()
-        if not isinstance(ca_key, Ed25519PublicKey):
-            raise Refused("the CA's key is no Ed25519 key")
-        self._ca_keys = (ca_key.public_bytes(Encoding.Raw, PublicFormat.Raw),)
+    def __init__(self, folder: Path, origin: str, ca_keys: Callable[[], tuple[bytes, ...]], publication: Path) -> None:
+        self._ca_keys = ca_keys
         self._folder = folder
         self._origin = origin
         self._publication = publication
@@ -112,7 +109,7 @@ class FileLogKeys:
         key, sign = self._need(LEADING)
         before = self._load(BEFORE)
         others = () if before is None or before[0] == key or ended(before[0], self._directory) else (before,)
-        return LogIdentity(key, sign, tuple(map(ca_extension, self._ca_keys)), self._ca_keys, others)
+        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others)
 
     def _held(self) -> Held:
         before, successor = self._load(BEFORE), self._load(NEXT)

@@ -1,6 +1,6 @@
 """How the ledger grows: a batch of leaves, the tiles it completes, and the signed checkpoint over all of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from grace_common.transparency import checkpoint as checkpoints
@@ -16,15 +16,15 @@ class LogIdentity:
     """Who signs the checkpoints; implements `LogKeys` for a log whose keys nobody replaces.
 
     key         the verifier key that leads; its name is the log's origin
-    extensions  lines that every checkpoint carries, such as the CA under which the statements are signed
-    ca_keys     the raw public keys, 32 bytes each, that these lines name
+    extensions  lines that every checkpoint carries
+    ca_keys     returns the public keys of the CAs under which the statements are signed, 32 raw bytes each
     others      keys that sign beside it: the one that it succeeds, until the key directory says that it has ended
     """
 
     key: VerifierKey
     sign: Sign
     extensions: tuple[str, ...] = ()
-    ca_keys: tuple[bytes, ...] = ()
+    ca_keys: Callable[[], tuple[bytes, ...]] = tuple
     others: tuple[tuple[VerifierKey, Sign], ...] = ()
 
     @property
@@ -42,9 +42,14 @@ class LogIdentity:
         return
 
     def checkpoint(self, edge: TileEdge, previous: Checkpoint | None) -> tuple[Checkpoint, bytes]:
-        """Return the checkpoint of a tree and its signed note; it names the checkpoint before it."""
+        """Return the checkpoint of a tree and its signed note; it names the checkpoint before it.
+
+        A CA that was named once is named for ever: what it signed stands in the tree.
+        """
         named = () if previous is None else (checkpoints.previous_extension(previous),)
-        made = Checkpoint(self.key.name, edge.size, edge.root, (*self.extensions, *named))
+        before = () if previous is None else checkpoints.ca_extensions(previous)
+        lines = (*(checkpoints.ca_extension(key) for key in self.ca_keys()), *self.extensions, *before)
+        made = Checkpoint(self.key.name, edge.size, edge.root, (*dict.fromkeys(lines), *named))
         return made, checkpoints.sign_checkpoint(made, self.key, self.sign, *self.others)
 
 

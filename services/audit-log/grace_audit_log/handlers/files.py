@@ -45,12 +45,16 @@ class Published:
 
 
 def publish_authority(publication: Publication, ca_keys: Sequence[bytes]) -> None:
-    """Write the CA's keys, base64, one on a line; the signed checkpoint names them, so they need no place of trust."""
-    content = "".join(f"{encode_base64(key)}\n" for key in ca_keys).encode()
+    """Write the CAs' keys, base64, one on a line; the signed checkpoint names them, so they need no place of trust.
+
+    Keys are added, and none that stands there is taken away.
+    """
+    lines, before = [f"{encode_base64(key)}\n".encode() for key in ca_keys], b""
     with suppress(Unready):
-        if publication.read(CA) == content:
-            return
-    publication.write([(CA, content)])
+        before = publication.read(CA)
+    content = b"".join(dict.fromkeys((*lines, *before.splitlines(keepends=True))))
+    if content != before:
+        publication.write([(CA, content)])
 
 
 def publish_vkey(publication: Publication, keys: Sequence[VerifierKey], newest: bytes) -> VerifierKey:

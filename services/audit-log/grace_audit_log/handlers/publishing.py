@@ -42,6 +42,7 @@ class Publishing:
         self._look_every_s = look_every_s
         self._published: Published | None = None
         self._announced: int | None = None
+        self._named: tuple[bytes, ...] = ()  # CA keys that were published
         self._missing: str | None = "the published log has not been compared with the database yet"
 
     async def check(self) -> None:
@@ -76,7 +77,10 @@ class Publishing:
             return
         if self._published is None:
             self._published = await asyncio.to_thread(published, self._publication, self._log.identity().keys)
-            await asyncio.to_thread(publish_authority, self._publication, self._log.identity().ca_keys)
+            self._named = ()
+        if self._named != (named := self._log.identity().ca_keys()):  # before a checkpoint that names them
+            await asyncio.to_thread(publish_authority, self._publication, named)
+            self._named = named
         if self._sealing.directories:  # before the entries that name them
             directories, self._sealing.directories = self._sealing.directories, []
             await asyncio.to_thread(write_directories, self._publication, directories)

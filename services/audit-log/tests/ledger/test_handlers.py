@@ -1,12 +1,14 @@
 """The two loops, with crashes between any two steps."""
 
 import asyncio
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
 import pytest
+from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
@@ -17,13 +19,15 @@ from grace_common.contract.events.ledger import CheckpointPublished, EntriesSeal
 from grace_common.runtime.seal import SealedRecord, Signer
 from grace_common.runtime.stream import Displaced
 from grace_common.testing.ledger import MemoryLedger as SignedLedger
+from grace_common.testing.ledger import SeededKey
 from grace_common.transparency import merkle
+from grace_common.transparency.checkpoint import CA_EXTENSION, ca_extension, open_checkpoint
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
 from grace_common.transparency.tile import TreeReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .fakes import LOG, Crash, Failures, MemoryFiles, MemoryLedger, MemoryTopic, entry
+from .fakes import KEY, LOG, Crash, Failures, MemoryFiles, MemoryLedger, MemoryTopic, entry
 
 
 def record(number: int, offset: int = 0, **changes: object) -> SealedRecord:
@@ -271,3 +275,37 @@ async def test_a_bug_ends_the_loop() -> None:
 
     with pytest.raises(Crash):
         await world.publishing.run()
+
+
+class CheckedFiles(MemoryFiles):
+    """A folder in which no checkpoint may appear that names a CA whose key is not there."""
+
+    def write(self, files: Sequence[tuple[str, bytes]]) -> None:
+        super().write(files)
+        if "checkpoint" in self.files:
+            named = set(open_checkpoint(self.files["checkpoint"], LOG.key).checkpoint.values(CA_EXTENSION))
+            there = {ca_extension(b64decode(line)).split()[1] for line in self.files["ca"].split()}
+            assert named <= there
+
+
+async def test_a_ca_that_follows_is_published_before_a_checkpoint_names_it_and_the_first_stays() -> None:
+    first, following = SeededKey("ca").public_key, SeededKey("next ca").public_key
+    named = [(first,), (following, first), (following,)]
+    log = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: named[0])
+    ledger, files, topic = MemoryLedger(), CheckedFiles(), MemoryTopic()
+    recent = RecentEntries(ledger)
+    sealing = Sealing(ledger, ledger, log, recent)
+
+    def publishing() -> Publishing:
+        return Publishing(sealing, ledger, recent, files, topic, log, look_every_s=0.01)
+
+    running = publishing()
+    for number in range(3):
+        await sealing.handle([record(number, number)])
+        await running.publish_newest()
+        del named[: 1 if number < 2 else 0]
+    await publishing().publish_newest()
+
+    assert files.files["ca"] == b"".join(b"%b\n" % b64encode(key) for key in (following, first))
+    newest = open_checkpoint(files.files["checkpoint"], LOG.key).checkpoint
+    assert newest.values(CA_EXTENSION) == [ca_extension(key).split()[1] for key in (following, first)]

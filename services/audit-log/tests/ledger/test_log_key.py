@@ -10,7 +10,6 @@ from grace_audit_log.adapters.log_key import BEFORE, LEADING, NEXT, FileLogKeys,
 from grace_audit_log.domain.tree import LogIdentity, grow
 from grace_audit_log.ports import Position
 from grace_common.contract.errors import Refused
-from grace_common.testing.certificates import Authority
 from grace_common.testing.clock import FixedClock
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency.note import Note, VerifierKey
@@ -20,7 +19,6 @@ from .directories import version
 from .fakes import entry
 
 ORIGIN = "grace.local/log"
-CA = Authority().certificate
 
 
 @dataclass
@@ -40,7 +38,7 @@ class Place:
 
     def keys(self) -> FileLogKeys:
         """The keys as a process finds them that starts now."""
-        return FileLogKeys(self.state, ORIGIN, CA, self.publication)
+        return FileLogKeys(self.state, ORIGIN, tuple, self.publication)
 
     def publish(self, signed: bytes) -> None:
         self.versions.append(signed)

@@ -3,7 +3,7 @@
 from grace_audit_log.domain.tree import FullTile, Head, LogIdentity, grow
 from grace_common.testing.ledger import SeededKey
 from grace_common.transparency import merkle
-from grace_common.transparency.checkpoint import open_checkpoint, previous_extension
+from grace_common.transparency.checkpoint import CA_EXTENSION, ca_extension, open_checkpoint, previous_extension
 from grace_common.transparency.tile import HEIGHT, WIDTH, TileEdge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +52,19 @@ def test_a_checkpoint_is_signed_and_names_the_ca_and_the_checkpoint_before() -> 
     assert opened == second.after.checkpoint
     assert (opened.size, opened.root) == (3, merkle.root_hash(merkle.leaf_hashes([b"a", b"b", b"c"])))
     assert opened.extensions == ("grace-ca sha256:00", previous_extension(first.after.checkpoint))
+
+
+def test_a_checkpoint_names_the_cas_of_now_and_all_that_were_ever_named() -> None:
+    old, new = SeededKey("old ca").public_key, SeededKey("new ca").public_key
+    named = [old]
+    log = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: tuple(named))
+    first = grow(Head(TileEdge(), log.checkpoint(TileEdge(), None)[0]), [b"a"], log)
+    named.insert(0, new)
+    both = grow(first.after, [b"b"], log)
+    named.remove(old)
+    after = grow(both.after, [b"c"], log)
+
+    assert first.after.checkpoint.values(CA_EXTENSION) == [ca_extension(old).split()[1]]
+    lines = (ca_extension(new), ca_extension(old))
+    assert both.after.checkpoint.extensions == (*lines, previous_extension(first.after.checkpoint))
+    assert after.after.checkpoint.extensions == (*lines, previous_extension(both.after.checkpoint))

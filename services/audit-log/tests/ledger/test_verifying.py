@@ -20,13 +20,12 @@ from grace_cli.testing.stack import Postgres
 from grace_cli.verifying.command import Report, Wanted, verify_database
 from grace_common.contract.errors import Refused
 from grace_common.testing.clock import FixedClock
-from grace_common.transparency.checkpoint import ca_extension
 from grace_common.transparency.tile import WIDTH
 
 from .fakes import KEY
 from .statements import CA, entries
 
-LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, (ca_extension(CA.public_key),), (CA.public_key,))
+LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: (CA.public_key,))
 SIZE, BATCH = 2 * WIDTH + 88, 100
 REDACTED, BY = 33, 205
 TABLES = ("entry", "payload", "tile", "checkpoint", "redaction")
@@ -76,7 +75,7 @@ async def tables(database_url: str, postgres: Postgres, tmp_path: Path) -> Table
     own = await connect(database_url)
     schema = await own.fetchval("SELECT current_schema()")
     await own.close()
-    publish_authority(FolderPublication(tmp_path), LOG.ca_keys)
+    publish_authority(FolderPublication(tmp_path), LOG.ca_keys())
     return Tables(database_url, postgres.url(), schema, tmp_path)
 
 

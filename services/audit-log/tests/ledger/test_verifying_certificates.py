@@ -3,7 +3,7 @@
 import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,11 +38,12 @@ class Signer:
     url: str
     schema: str
     admin: Any
+    authorities: tuple[Authority, ...] = (CA,)
 
     def faults(self) -> list[str]:
         logs = DatabaseLog(self.url), DatabaseLog(self.url)
         try:
-            authority = [CA.key.public_key().public_bytes_raw()]
+            authority = [one.key.public_key().public_bytes_raw() for one in self.authorities]
             return [fault.text for fault in check_certificates(*logs, authority, self.schema)]
         finally:
             for log in logs:
@@ -96,6 +97,20 @@ async def signer(database_url: str, postgres: Postgres) -> AsyncIterator[Signer]
 
 async def test_certificates_as_they_were_issued_have_no_faults(signer: Signer) -> None:
     assert await asyncio.to_thread(signer.faults) == []
+
+
+async def test_certificates_of_each_ca_that_the_log_names_have_no_faults(signer: Signer) -> None:
+    key = Ed25519PrivateKey.from_private_bytes(b"n" * 32)
+    following = Authority.create(key, "grace.local", serial=1, now=NOW)
+    issued = CA.issue("producer/farm", FARM, serial=2, now=NOW, until=NOW + timedelta(days=30))
+    again = following.certify_again(issued).public_bytes(Encoding.DER)
+    await signer.admin.execute("UPDATE certificate SET certificate = $1 WHERE key_id = $2", again, FARM_ID)
+
+    [fault] = await asyncio.to_thread(signer.faults)
+    both = await asyncio.to_thread(replace(signer, authorities=(following, CA)).faults)
+
+    assert "is not signed by the CA" in fault
+    assert both == []
 
 
 CHANGES = {

@@ -25,7 +25,6 @@ from grace_common.contract.events.round import TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.contract.events.task import ProducerEnrolled, RedactionRequested, TaskSubmitted
 from grace_common.testing.clock import FixedClock
-from grace_common.transparency.checkpoint import ca_extension
 from grace_crypto_signer.domain.entry import Draft, signed
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
 from grace_crypto_signer.domain.notary import Notary, OwnKeys
@@ -36,7 +35,7 @@ NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 OPERATION = UUID("019ac000-0000-7000-8000-000000000004")
 CA, OWN, ATTESTER = (SigningKey.of(Ed25519PrivateKey.from_private_bytes(seed * 32)) for seed in (b"c", b"n", b"a"))
 NOTARY = Notary(Keyring([Epoch(1, datetime(1970, 1, 1, tzinfo=UTC), bytes(32))]), OwnKeys(CA, OWN, ATTESTER, NOW))
-LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, (ca_extension(CA.public_key),), (CA.public_key,))
+LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: (CA.public_key,))
 
 
 def notarized(number: int, event: Event, service: str = "gateway") -> list[Entry]:
@@ -78,7 +77,7 @@ async def test_what_the_notary_states_verifies_row_by_row(
     growth = grow(await writer.take_over(), [one.leaf for one in entries], LOG)
     await writer.append(growth, entries, Position(0, 0))
     await writer.release()
-    publish_authority(FolderPublication(tmp_path), LOG.ca_keys)
+    publish_authority(FolderPublication(tmp_path), LOG.ca_keys())
     log = FolderLog(tmp_path)
     wanted = Wanted(read_log_key(str(LOG.key), log, ""))
 

@@ -23,7 +23,7 @@ from grace_cli.verifying.command import Report, Wanted, verify_database, verify_
 from grace_common.contract.errors import Refused
 from grace_common.testing.clock import FixedClock
 from grace_common.testing.ledger import SeededKey
-from grace_common.transparency.checkpoint import Checkpoint, ca_extension, open_checkpoint, sign_checkpoint
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from grace_common.transparency.note import Note, VerifierKey
 from grace_common.transparency.tile import WIDTH
 
@@ -33,10 +33,15 @@ from .statements import CA, directory, entries
 ORIGIN = "grace.local/log"
 FIRST, SECOND, STRANGER = SeededKey("first"), SeededKey("second"), SeededKey("stranger")
 OLD, NEW = FIRST.named(ORIGIN), SECOND.named(ORIGIN)
-CAS = ((ca_extension(CA.public_key),), (CA.public_key,))
-ALONE = LogIdentity(OLD, FIRST.sign, *CAS)
-BOTH = LogIdentity(NEW, SECOND.sign, *CAS, ((OLD, FIRST.sign),))
-AFTER = LogIdentity(NEW, SECOND.sign, *CAS)
+
+
+def cas() -> tuple[bytes, ...]:
+    return (CA.public_key,)
+
+
+ALONE = LogIdentity(OLD, FIRST.sign, ca_keys=cas)
+BOTH = LogIdentity(NEW, SECOND.sign, ca_keys=cas, others=((OLD, FIRST.sign),))
+AFTER = LogIdentity(NEW, SECOND.sign, ca_keys=cas)
 
 V1 = version([], OLD)
 V2 = version([V1], OLD, NEW)

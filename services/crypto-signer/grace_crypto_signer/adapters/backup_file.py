@@ -101,6 +101,8 @@ def make(
         raise Refused("nobody holds a share of the root yet, and without shares no backup opens: hand them out first")
     if kek.older:
         raise Refused("the key-encryption key is being changed: finish that first")
+    if key_files.next_ca_file(folder).exists():
+        raise Refused("the CA is being replaced: finish that first with `grace keys rotate ca`")
     files = {name: file.read_bytes() for name, file in key_files.sealed_files(folder).items() if name not in _LEFT_OUT}
     whole = orjson.loads(files[_KEK_FILE])
     files[_KEK_FILE] = pretty({name: whole[name] for name in _KEK_PUBLIC})

@@ -1,12 +1,15 @@
 """Issued certificates in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.database import Database, current
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Row, Table, Text, select
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Row, Table, Text, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 certificate = Table(
@@ -30,13 +33,38 @@ class PostgresCertificates:
         self._database = database
 
     async def find(self, key_id: str) -> CertificateIssued | None:
-        row = (await current().execute(select(certificate).where(certificate.c.key_id == key_id))).first()
+        # Locked: another CA may certify it meanwhile, and whoever asked keeps what comes of it as a whole.
+        query = select(certificate).where(certificate.c.key_id == key_id).with_for_update()
+        row = (await current().execute(query)).first()
         return None if row is None else _stated(row)
 
     async def keep(self, stated: CertificateIssued) -> None:
         values = stated.model_dump() | {"roles": list(stated.roles)}
         kept = insert(certificate).values(values)
         await current().execute(kept.on_conflict_do_update(index_elements=["key_id"], set_=values))
+
+    async def certify_again(
+        self, again: Callable[[x509.Certificate], x509.Certificate | None]
+    ) -> Sequence[CertificateIssued]:
+        """Replace certificates in the open transaction, those that have ended too; return what is stated of their keys.
+
+        again   returns the certificate to put in place of one, None to leave it
+        raises  Refused for a row that holds none
+        """
+        replaced = []
+        for row in (
+            await current().execute(select(certificate).order_by(certificate.c.key_id).with_for_update())
+        ).all():
+            try:
+                made = again(x509.load_der_x509_certificate(row.certificate))
+            except ValueError as error:
+                raise Refused(f"the row of key {row.key_id} ({row.subject}) holds no certificate: {error}") from error
+            if made is not None:
+                new = made.public_bytes(Encoding.DER)
+                change = update(certificate).where(certificate.c.key_id == row.key_id).values(certificate=new)
+                await current().execute(change)
+                replaced.append(_stated(row).model_copy(update={"certificate": new}))
+        return replaced
 
     async def every(self) -> Sequence[CertificateIssued]:
         """Return what is stated of every key there ever was."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
 from grace_common.contract.errors import Refused
 from grace_common.transparency.directory import (
     DirectoryKey,
@@ -147,6 +148,12 @@ def renew(
     return due
 
 
+def _ca_since(folder: Path, vault: Vault, certificate: x509.Certificate) -> datetime:
+    """Return since when a CA is; of one that does not certify, not yet or no more, only its certificate says so."""
+    certifies = certificate == vault.authority.certificate
+    return key_files.made_at(folder, "ca") if certifies else certificate.not_valid_before_utc
+
+
 def succeed_log(
     folder: Path, vault: Vault, root: Root, successor: VerifierKey, now: datetime, life: timedelta
 ) -> KeyDirectory:
@@ -227,7 +234,10 @@ def _listed(
 ) -> tuple[DirectoryKey, ...]:
     own = vault.own
     in_use = [
-        DirectoryKey("ca", own.authority.public_key, key_files.made_at(folder, "ca").isoformat()),
+        *(
+            DirectoryKey("ca", key, _ca_since(folder, vault, certificate).isoformat())
+            for key, certificate in zip(vault.authorities.held_keys, vault.authorities.held, strict=True)
+        ),
         DirectoryKey("notary", own.notary.public_key, key_files.made_at(folder, "notary").isoformat()),
         DirectoryKey("attestation", own.attestation.public_key, key_files.made_at(folder, "attestation").isoformat()),
         DirectoryKey(

@@ -11,13 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from grace_common.contract.errors import Refused
 from grace_common.runtime.clock import Clock
+from grace_common.runtime.identity import ENDED_FILE, Authorities
 
 from grace_crypto_signer.adapters import root_files
+from grace_crypto_signer.adapters.identity_files import write_authorities
 from grace_crypto_signer.adapters.root_files import PublicRoot
 from grace_crypto_signer.adapters.sealing import (
     KeyEncryptionKey,
@@ -44,10 +45,14 @@ _PASSPHRASE_BYTES: Final = 32
 
 @dataclass(frozen=True)
 class Vault:
-    """Everything that the state folder holds, opened; `root` is None once it exists as shares alone."""
+    """Everything that the state folder holds, opened; `root` is None once it exists as shares alone.
+
+    authority    the CA that certifies now; `authorities` are all there ever were
+    """
 
     kek: Kek
     authority: Authority
+    authorities: Authorities
     own: OwnKeys
     witness: SigningKey
     root: Root | None
@@ -126,8 +131,9 @@ def open_vault(folder: Path, kek: Kek, trust_domain: str) -> Vault:
     notary, since = _open_key(kek, "notary", files["notary"])
     attestation, later = _open_key(kek, "attestation", files["attestation"])
     witness, _ = _open_key(kek, "witness", files["witness"])
-    certificate = authority_certificate(folder)
-    if certificate.public_key() != ca_key.public_key():
+    known = authorities(folder)
+    certificate = next((one for one in known.held if one.public_key() == ca_key.public_key()), None)
+    if certificate is None:
         raise Refused(f"{files['ca.pem']} is not the certificate of the key in {files['ca']}")
     own = OwnKeys(
         authority=SigningKey.of(ca_key),
@@ -135,14 +141,59 @@ def open_vault(folder: Path, kek: Kek, trust_domain: str) -> Vault:
         attestation=SigningKey.of(attestation),
         since=max(since, later),
     )
-    return Vault(
-        kek, Authority(ca_key, certificate, trust_domain), own, SigningKey.of(witness), root_files.load(folder, kek)
-    )
+    authority = Authority(ca_key, certificate, trust_domain)
+    return Vault(kek, authority, known, own, SigningKey.of(witness), root_files.load(folder, kek))
 
 
-def authority_certificate(folder: Path) -> x509.Certificate:
-    """Return the CA's certificate, for which no key needs to be opened."""
-    return x509.load_pem_x509_certificate(read_file(_files(folder)["ca.pem"]))
+def authorities(folder: Path) -> Authorities:
+    """Return all CAs, for which no key needs to be opened; raises Refused."""
+    held, ended = _files(folder)["ca.pem"], folder / ENDED_FILE
+    try:
+        return Authorities.parse(read_file(held), ended.read_bytes() if ended.exists() else b"")
+    except ValueError as error:
+        raise Refused(f"{held} or {ended} is damaged: restore it from a backup") from error
+
+
+def next_ca_file(folder: Path) -> Path:
+    """Return where the next CA's key waits, from when it is made until it certifies."""
+    return folder / "ca.next.sealed.json"
+
+
+def prepare_ca(folder: Path, kek: Kek, trust_domain: str, clock: Clock) -> None:
+    """Make the next CA's key and add its certificate to those that count; the CA before certifies still."""
+    waiting, known = next_ca_file(folder), authorities(folder)
+    if not waiting.exists():
+        now = clock.now().replace(microsecond=0)
+        write_private(waiting, _sealed_key(kek, "ca", Ed25519PrivateKey.generate(), now))
+    key, since = _open_key(kek, "ca", waiting)
+    if key.public_key().public_bytes_raw() not in known.keys:
+        made = Authority.create(key, trust_domain, serial=clock.new_id().int, now=since).certificate
+        write_authorities(folder, replace(known, held=(made, *known.held)))
+
+
+def enter_ca(folder: Path, kek: Kek, now: datetime) -> None:
+    """Let the next CA certify from now on, in place of the one before, whose key is gone with that."""
+    key, _ = _open_key(kek, "ca", next_ca_file(folder))
+    _write_key(folder, kek, "ca", key, now)
+    next_ca_file(folder).unlink()
+
+
+def end_other_cas(folder: Path, kek: Kek) -> None:
+    """Name every CA but the one that certifies as ended: nothing that they certified counts any more."""
+    key, _ = _open_key(kek, "ca", _files(folder)["ca"])
+    known = authorities(folder)
+    others = tuple(one for one in known.held if one.public_key() != key.public_key())
+    held = tuple(one for one in known.held if one not in others)
+    write_authorities(folder, Authorities(held, (*others, *(one for one in known.ended if one not in others))))
+
+
+def ca_id(folder: Path, *, waiting: bool = False) -> str:
+    """Return the id of the key of the CA that certifies, or of the one that waits to; raises Refused.
+
+    No key is opened for that.
+    """
+    file = next_ca_file(folder) if waiting else _files(folder)["ca"]
+    return str(parse_sealed(read_file(file), str(file), VERSION).get("id"))
 
 
 def made_at(folder: Path, purpose: str) -> datetime:
@@ -248,7 +299,7 @@ def read_passphrase(file: Path) -> bytes:
 
 def sealed_files(folder: Path) -> dict[str, Path]:
     """Return the files that a backup must have besides those of the root, by name."""
-    files = [*_files(folder).values(), _old_file(folder)]
+    files = [*_files(folder).values(), folder / ENDED_FILE, _old_file(folder)]
     return {file.name: file for file in files if file.exists()}
 
 
@@ -278,6 +329,10 @@ def _old_file(folder: Path) -> Path:
 
 
 def _write_key(folder: Path, kek: Kek, purpose: str, key: Ed25519PrivateKey, since: datetime) -> None:
+    write_private(_files(folder)[purpose], _sealed_key(kek, purpose, key, since))
+
+
+def _sealed_key(kek: Kek, purpose: str, key: Ed25519PrivateKey, since: datetime) -> bytes:
     id_ = SigningKey.of(key).key_id
     nonce, sealed = kek.seal(key.private_bytes_raw(), _key_name(purpose, id_))
     stored = {
@@ -289,7 +344,7 @@ def _write_key(folder: Path, kek: Kek, purpose: str, key: Ed25519PrivateKey, sin
         "nonce": text(nonce),
         "sealed": text(sealed),
     }
-    write_private(_files(folder)[purpose], pretty(stored))
+    return pretty(stored)
 
 
 def _open_key(kek: Kek, purpose: str, file: Path) -> tuple[Ed25519PrivateKey, datetime]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.note import VerifierKey
 
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
 from grace_crypto_signer.settings import Settings
@@ -28,6 +29,16 @@ class FileKeys:
         self._seen: Sequence[bytes] = ()
         self._told = ""
         self._directory: tuple[int, KeyDirectory | None] = (0, None)
+
+    def authority(self) -> Authority:
+        known = self._vault
+        try:
+            return self._opened().authority
+        except Refused as error:
+            # Sealed under a key that people have to bring. What was open goes on, while it is still what certifies.
+            if known is not None and key_files.ca_id(self._settings.state_dir) == known.own.authority.key_id:
+                return known.authority
+            raise Unready(f"the CA was replaced, and its key does not open: {error}") from error
 
     def own(self) -> OwnKeys:
         return self._opened().own
@@ -53,8 +64,8 @@ class FileKeys:
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
             return
-        for purpose in ("notary", "attestation"):
-            if policy.own_is_due(key_files.made_at(folder, purpose), now):
+        for purpose in key_files.PURPOSES:
+            if policy.own_is_due(purpose, key_files.made_at(folder, purpose), now):
                 made = key_files.make_key(folder, self._kek, purpose, now)
                 _log.info("own_key_made", purpose=purpose, key_id=made.key_id)
         vault = self._opened()

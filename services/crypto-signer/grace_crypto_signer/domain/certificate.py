@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -69,6 +70,35 @@ class Authority:
             .sign(self.key, None)
         )
 
+    def certify_again(self, certificate: x509.Certificate) -> x509.Certificate:
+        """Return what another CA certified, certified by this one: the same key, name and time, a serial of its own.
+
+        So the key's holder goes on with it, and whatever it sealed before stays sealed by who it was. Asked again, it
+        returns the same certificate.
+
+        raises  Refused when it would outlive the CA's own
+        """
+        if certificate.not_valid_after_utc > self.certificate.not_valid_after_utc:
+            raise Refused(
+                f"the certificate of {certificate.subject.rfc4514_string()} would outlive the CA's "
+                f"({self.certificate.not_valid_after_utc.isoformat()})"
+            )
+        mine = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        once = f"grace-certificate:{key_id(self.key.public_key().public_bytes_raw())}|{certificate.serial_number}"
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(certificate.subject)
+            .issuer_name(self.certificate.subject)
+            .public_key(certificate.public_key())
+            .serial_number(uuid5(NAMESPACE_URL, once).int)
+            .not_valid_before(certificate.not_valid_before_utc)
+            .not_valid_after(certificate.not_valid_after_utc)
+        )
+        for extension in certificate.extensions:
+            ours = isinstance(extension.value, x509.AuthorityKeyIdentifier)
+            builder = builder.add_extension(mine if ours else extension.value, critical=extension.critical)
+        return builder.sign(self.key, None)
+
 
 def service_subject(service: str) -> str:
     """Return the name by which a service is certified."""
@@ -99,8 +129,9 @@ def stated(certificate: x509.Certificate, subject: str, roles: tuple[str, ...] =
 def identified(stated: CertificateIssued) -> Envelope:
     """Return the envelope of a certificate; its id and time derive from what it states."""
     operation = uuid5(NAMESPACE_URL, f"grace-key:{stated.key_id}")
+    digest = sha256(stated.certificate).hexdigest()  # one key may be certified again, by another CA
     return Envelope(
-        id=uuid5(operation, f"{stated.TYPE}#{stated.revoked_at.isoformat() if stated.revoked_at else ''}"),
+        id=uuid5(operation, f"{stated.TYPE}#{stated.revoked_at.isoformat() if stated.revoked_at else ''}#{digest}"),
         source=f"/grace/{topics.CRYPTO_SIGNER}",
         time=stated.revoked_at or stated.not_before,
         correlation=stated.key_id,

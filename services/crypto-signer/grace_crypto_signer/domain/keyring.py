@@ -81,16 +81,19 @@ class RotationPolicy:
 
     epoch_age, epoch_operations  after which the next epoch seed is made, whichever comes first
     own_age                      after which the notary's and the attestation's key are replaced
+    witness_age                  after which the witness's is; None: only when people say so
     """
 
     epoch_age: timedelta
     epoch_operations: int
     own_age: timedelta
+    witness_age: timedelta | None = None
 
     def epoch_is_due(self, since: datetime, operations: int, now: datetime) -> bool:
         """Tell whether the next epoch is due; not while the newest one has yet to begin."""
         return since <= now and (operations >= self.epoch_operations or now - since >= self.epoch_age)
 
-    def own_is_due(self, made_at: datetime, now: datetime) -> bool:
-        """Tell whether one of the signer's own keys is due."""
-        return now - made_at >= self.own_age
+    def own_is_due(self, purpose: str, made_at: datetime, now: datetime) -> bool:
+        """Tell whether one of the signer's own keys is due: the CA's never is, that is for people to decide."""
+        age = {"notary": self.own_age, "attestation": self.own_age, "witness": self.witness_age}.get(purpose)
+        return age is not None and now - made_at >= age

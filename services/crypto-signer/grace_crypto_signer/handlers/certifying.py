@@ -27,7 +27,7 @@ async def certify(event: ProducerEnrolled, ports: Ports, work: Work) -> list[Cer
     """Certify the public key that an operator enrolled; its roles say what its requests may do."""
     subject = f"{topics.OUTSIDE}/{event.name}"
     public_key = _public_key(event.public_key)
-    certificate = ports.authority.issue(
+    certificate = ports.authority().issue(
         # The serial derives from the event: handled again, it is the same certificate and not a second one.
         subject,
         public_key,

@@ -125,6 +125,9 @@ class MemoryKeys:
     signed: list[bytes] = field(default_factory=list)
     renewed: list[datetime] = field(default_factory=list)
 
+    def authority(self) -> Authority:
+        return Authority.create(private_key("ca"), "grace.local", serial=1, now=TIME)
+
     def own(self) -> OwnKeys:
         return self.current
 
@@ -383,7 +386,7 @@ def verified(values: Sequence[bytes]) -> int:
 @pytest.fixture
 def ports() -> Ports:
     authority = Authority.create(private_key("ca"), "grace.local", serial=1, now=TIME)
-    return Ports(authority, MemoryCertificates(), FixedClock(TIME), lambda: "own key")
+    return Ports(lambda: authority, MemoryCertificates(), FixedClock(TIME), lambda: "own key")
 
 
 def work(event: ProducerEnrolled | KeyRevocationRequested, id_: UUID | None = None) -> Work:

@@ -8,11 +8,13 @@ from grace_common.contract.errors import Refused
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.directory import KeyDirectory, follow
 from grace_common.transparency.note import VerifierKey
+from grace_crypto_signer import key_commands
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.keystore import FileKeys
 from grace_crypto_signer.adapters.sealing import LiveKek, write_private
 from grace_crypto_signer.adapters.share_files import split_root
 from grace_crypto_signer.domain.root import Root
+from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 
 from .examples import TIME
@@ -81,6 +83,36 @@ def test_own_keys_are_replaced_by_their_age_and_stay_listed_with_their_end(setti
     ended, current = newest(settings).of("notary")
     assert (ended.key_id, ended.not_after) == (before.notary.key_id, later.isoformat())
     assert (current.key_id, current.not_before, current.not_after) == (after.notary.key_id, later.isoformat(), None)
+
+
+@pytest.mark.parametrize("days", [None, 30.0])
+def test_the_witness_key_is_replaced_by_age_where_a_setting_says_so_and_the_cas_never(
+    settings: Settings, days: float | None
+) -> None:
+    keys = keys_of(settings.model_copy(update={"witness_key_days": days, "own_key_days": 10_000.0}))
+    keys.renew(TIME)
+    before, ca = keys.witness(), keys.own().authority
+
+    keys.renew(TIME + timedelta(days=29))
+    assert keys.witness() == before
+    keys.renew(TIME + timedelta(days=31))
+
+    assert (keys.witness() == before) == (days is None)
+    assert [key.not_after is None for key in newest(settings).of("witness")] == (
+        [True] if days is None else [False, True]
+    )
+    assert keys.own().authority == ca
+
+
+async def test_the_status_says_what_is_due(settings: Settings) -> None:
+    told = await key_commands.status(settings.model_copy(update={"own_key_days": 0.000001}), KeyRequest())
+
+    assert {purpose: key["due"] for purpose, key in told["keys"].items()} == {
+        "ca": False,
+        "notary": True,
+        "attestation": True,
+        "witness": False,
+    }
 
 
 def test_a_version_is_followed_by_the_next_before_it_expires(settings: Settings) -> None:

@@ -38,6 +38,7 @@ from grace_common.transparency.statement import OperationKey, PublishedKey, read
 from grace_crypto_signer import key_commands
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
+from grace_crypto_signer.domain.certificate import stated as certificate_of
 from grace_crypto_signer.main import build, compose
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.sealed import unsealed
@@ -120,7 +121,7 @@ def test_an_issued_identity_is_private_and_certified_by_the_ca(settings: Setting
 
     loaded = Workload.load(folder)
 
-    loaded.certificate.verify_directly_issued_by(loaded.authority)
+    assert loaded.authorities.issuer_of(loaded.certificate) == loaded.authorities.keys[0]
     assert loaded.certificate.public_key() == loaded.key.public_key()
     assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
 
@@ -309,6 +310,101 @@ async def test_keys_are_replaced_under_load_and_no_record_is_lost_or_unverifiabl
     assert (checked.faults, checked.pending) == ([], [])
     assert list(announced.values()).count("notary") == 3
     assert len(epochs) >= 2
+
+
+async def test_the_ca_is_replaced_under_load_and_nothing_counts_afterwards_that_the_ended_one_alone_certified(
+    deployment: Deployment, settings: Settings
+) -> None:
+    gateway, now = workload(settings, "gateway"), datetime.now(UTC)
+    before = key_files.load(settings.state_dir, settings.passphrase_file, settings.trust_domain)
+    thief = private_key(str(uuid4()))
+    forged = before.authority.issue(
+        "service/gateway", thief.public_key(), serial=1, now=now, until=now + timedelta(days=9)
+    )
+    sent: list[UUID] = []
+    enough = asyncio.Event()
+
+    async def send() -> None:
+        while not enough.is_set() or len(sent) % 50:
+            fact = stated(TaskSubmitted.example().model_copy(update={"task_id": uuid4()}))
+            await deployment.send("gateway", fact, workload=gateway)
+            sent.append(fact.id)
+
+    heard: list[bytes] = []
+    stated_ids: set[UUID] = set()
+    published: set[str] = set()
+    request = KeyRequest(level="ca", folder=settings.identity_dir.parent)
+    service = build(settings.model_copy(update={"epochs_every_s": 0.05}))
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(service):
+
+        async def hear(until: Callable[[], bool]) -> None:
+            async with asyncio.timeout(90):
+                while not until():
+                    for entry in entries_of([(await entries.getone()).value]):
+                        heard.append(entry.leaf.encode())
+                        _, statement = read_leaf(heard[-1])
+                        assert statement is not None
+                        match statement.announced:
+                            case PublishedKey() as key:
+                                published.add(key.key_id)
+                            case None:
+                                stated_ids.add(entry.entry_id)
+
+        async def steal(task: UUID) -> UUID:
+            fact = stated(TaskSubmitted.example().model_copy(update={"task_id": task}))
+            await deployment.send("gateway", fact, workload=replace(gateway, key=thief))
+            return fact.id
+
+        async def is_refused() -> bool:
+            task = uuid4()
+            refused = await steal(task)
+            good = stated(TaskSubmitted.example().model_copy(update={"task_id": task}))  # behind it in the partition
+            await deployment.send("gateway", good, workload=gateway)
+            await hear(lambda: good.id in stated_ids)
+            return refused not in stated_ids
+
+        own = workload(settings, topics.CRYPTO_SIGNER)
+        await deployment.send(
+            topics.CRYPTO_SIGNER,
+            stated(certificate_of(forged, "service/gateway"), "/grace/crypto-signer"),
+            workload=own,
+        )
+        taken = await steal(uuid4())
+        await hear(lambda: taken in stated_ids)
+        sending = asyncio.create_task(send())
+        await hear(lambda: bool(stated_ids.intersection(sent)))
+        rotated = await key_commands.rotate(settings, request)
+        after = key_files.load(settings.state_dir, settings.passphrase_file, settings.trust_domain)
+        await hear(lambda: after.own.notary.key_id in published)
+        await key_commands.retire(settings, request)
+        retired = len(sent)
+        async with asyncio.timeout(60):  # the signer that runs takes a moment to look
+            while not await is_refused():
+                pass
+        for_good = [await is_refused() for _ in range(3)]
+        await hear(lambda: len(sent) >= retired + 50)
+        enough.set()
+        await sending
+        await hear(lambda: stated_ids.issuperset(sent))
+
+    assert rotated["key_id"] == after.own.authority.key_id != before.own.authority.key_id
+    assert for_good == [True, True, True]
+    authorities = {("ca", one.key_id): one.public_key for one in (before.own.authority, after.own.authority)}
+    checked = check_entries(list(enumerate(heard)), authorities)
+    assert (checked.faults, checked.pending) == ([], [])
+    assert workload(settings, "gateway").authorities.keys == (
+        after.own.authority.public_key,
+        before.own.authority.public_key,
+    )
+
+
+async def test_a_signer_that_starts_after_the_ca_was_replaced_knows_everybody(
+    deployment: Deployment, settings: Settings
+) -> None:
+    task = stated(TaskSubmitted.example().model_copy(update={"task_id": uuid4()}))
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(settings)):
+        await deployment.send("gateway", task, workload=workload(settings, "gateway"))
+        await entry_of(entries, lambda one: one.entry_id == task.id)
 
 
 def test_without_its_passphrase_the_service_does_not_start(settings: Settings, tmp_path: Path) -> None:

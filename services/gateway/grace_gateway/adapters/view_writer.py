@@ -103,6 +103,7 @@ _UPSERT_CERTIFICATE: Final = text(
     INSERT INTO certificate (key_id, subject, certificate, not_before, not_after, roles, revoked_at, reason, stated_at)
     VALUES (:key_id, :subject, :certificate, :not_before, :not_after, :roles, :revoked_at, :reason, :stated_at)
     ON CONFLICT (key_id) DO UPDATE SET
+        certificate = excluded.certificate, not_before = excluded.not_before, not_after = excluded.not_after,
         revoked_at = excluded.revoked_at, reason = excluded.reason, roles = excluded.roles,
         stated_at = excluded.stated_at
     WHERE certificate.stated_at <= excluded.stated_at

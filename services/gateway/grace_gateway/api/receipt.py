@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from grace_common.contract.errors import Unready
 from grace_common.transparency.receipt import Receipt, ReceiptRejected, make_receipt, verify_receipt
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
-from grace_common.transparency.strict import decode_base64
+from grace_common.transparency.strict import Malformed, decode_base64
 
 from grace_gateway.api.guard import GuardedRoute, everyone, identity_of, operation_of
 from grace_gateway.api.parts import FromPorts
@@ -21,7 +21,15 @@ from grace_gateway.domain.ledger_query import LedgerQuery
 from grace_gateway.domain.log_proof import PublishedLog
 from grace_gateway.domain.operation_view import KEY_TYPES
 from grace_gateway.domain.progress import TERMINAL
-from grace_gateway.domain.receipt_plan import ATTESTED, PUBLISHED_KEY, SHOWN, ReceiptPlan, attested, plan
+from grace_gateway.domain.receipt_plan import (
+    ATTESTED,
+    PUBLISHED_KEY,
+    SHOWN,
+    ReceiptPlan,
+    attested,
+    plan,
+    without_idle_keys,
+)
 from grace_gateway.domain.refusals import Conflicting
 from grace_gateway.domain.task_view import View
 from grace_gateway.ports import Ports
@@ -128,14 +136,15 @@ def _make(
         return receipt.encode()
 
     def made(directory: ShownDirectories | None) -> Receipt:
+        shown = {**payloads, **(directory.signed if directory else {})}
         return make_receipt(
             chosen.name,
             code,
-            {*chosen.indices, *(directory.keys if directory else ())},
+            without_idle_keys(log, {*chosen.indices, *shown, *(directory.keys if directory else ())}),
             log.tree,
             log.note,
             authorities,
-            {**payloads, **(directory.signed if directory else {})},
+            shown,
             directory.version if directory else None,
         )
 
@@ -144,7 +153,10 @@ def _make(
             return verified(made(listed))
         except ReceiptRejected as error:
             _log.warning("receipt_without_key_directory", version=listed.version, why=str(error))
-    return verified(made(None))
+    try:
+        return verified(made(None))
+    except Malformed as error:  # the CA was replaced in the midst of the task, and the first format holds one of them
+        raise Unready(f"the receipt needs the key directory, which does not list all keys yet: {error}") from error
 
 
 def _early(detail: str) -> Problem:

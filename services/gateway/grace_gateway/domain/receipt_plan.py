@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from grace_common.transparency.attestation import Attestation, Provenance, Review, read_predicate
-from grace_common.transparency.statement import read_leaf
+from grace_common.transparency.statement import PublishedKey, read_leaf
 
 from grace_gateway.domain.log_proof import PublishedLog
 from grace_gateway.domain.operation_view import KEY_TYPES
@@ -73,6 +73,16 @@ def attested(log: PublishedLog, indices: Iterable[int], artifact_sha256: str) ->
         elif isinstance(said, Review):
             approvals[said.reviewer] = UUID(said.event_id)
     return Attested(name, tuple(places), has_provenance, approvals)
+
+
+def without_idle_keys(log: PublishedLog, indices: Iterable[int]) -> tuple[int, ...]:
+    """Leave out entries that publish a key of the signer which signed none of the others, such as those before it."""
+    leaves = {index: read_leaf(log.tree.entry(index)) for index in sorted(set(indices))}
+    signers = {signer for envelope, _ in leaves.values() for signer in envelope.key_ids}
+    published = {index: fact.announced for index, (_, fact) in leaves.items() if fact is not None}
+    return tuple(
+        index for index in leaves if not isinstance(key := published.get(index), PublishedKey) or key.key_id in signers
+    )
 
 
 def plan(
