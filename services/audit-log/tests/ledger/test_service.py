@@ -264,7 +264,7 @@ async def test_the_logs_key_is_succeeded_by_command_under_load_and_no_entry_is_l
     async def load() -> None:
         while not stop.is_set():
             entries = [notarized() for _ in range(20)]
-            await deployment.send("crypto-signer", *(stated(entry, "/grace/crypto-signer") for entry in entries))
+            await deployment.send("crypto-signer", told_of(*entries))
             sent.extend(entry.entry_id for entry in entries)
 
     async def listen() -> None:
@@ -278,8 +278,8 @@ async def test_the_logs_key_is_succeeded_by_command_under_load_and_no_entry_is_l
     async def list_keys(*in_use: VerifierKey, ended: Sequence[VerifierKey] = ()) -> None:
         """Let a version of the key directory become an entry, and wait until it is published."""
         versions.append(version(versions, *in_use, ended=ended))
-        fact = notarized().model_copy(update={"entry_type": KEY_DIRECTORY_PUBLISHED, "payload": versions[-1]})
-        await deployment.send("crypto-signer", stated(fact, "/grace/crypto-signer"))
+        fact = notarized().model_copy(update={"entry_type": KEY_DIRECTORY_PUBLISHED, "payload": versions[-1].decode()})
+        await deployment.send("crypto-signer", told_of(fact))
         await published(files, f"keys/{len(versions):04}.json")
 
     async def until_signed_by(*keys: VerifierKey) -> None:
