@@ -167,8 +167,8 @@ def running() -> Iterator[Stack]:
         plant(home)
         try:
             up(home, environ, Silent(), timeout_s=START_TIMEOUT_S, tethered=not kept)
-        except CliError as error:
+            cleanup.enter_context(watch.running((home.publication / "vkey").read_text().strip(), home.logs))
+        except (CliError, AssertionError) as error:
             error.add_note(f"the logs are kept in {keep_logs(home, 'start')}")
             raise
-        cleanup.enter_context(watch.running((home.publication / "vkey").read_text().strip(), home.logs))
         yield Stack(home, environ, watch, contained)
