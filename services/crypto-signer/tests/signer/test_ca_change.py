@@ -263,7 +263,7 @@ async def test_a_retirement_that_was_cut_short_is_finished_by_the_same_command(s
 async def test_where_the_folders_are_elsewhere_the_change_waits_until_they_name_the_next_ca(signer: Signer) -> None:
     nowhere, told = KeyRequest(level="ca"), KeyRequest(level="ca", told=True)
 
-    waits = await key_commands.rotate(signer.settings, nowhere)
+    waits = await key_commands.rotate(signer.settings, told)  # of a CA that nobody can have heard of
 
     assert (waits["waits"], f"of {signer.folder}" in waits["bring"]) == (True, True)
     assert list(signer.authorities().values()) == ["next", "certifies"]
