@@ -42,9 +42,12 @@ async def rotate(settings: Settings, kek: KeyEncryptionKey, root: Root, request:
     folder, clock = settings.state_dir, SystemClock()
     async with _reached(settings) as database:
         if key_files.next_ca_file(folder).exists() or len(key_files.authorities(folder).held) == 1:
+            before = key_files.authorities(folder)
             key_files.prepare_ca(folder, kek, settings.trust_domain, clock)
-            commands.tell_authorities(key_files.authorities(folder), request.identities)
-            if request.folder is None and not request.told:
+            named = key_files.authorities(folder)
+            commands.tell_authorities(named, request.identities)
+            # Nobody can have been told of a CA that there was not before.
+            if request.folder is None and not (request.told and named == before):
                 return {"level": "ca", "waits": True, "authorities": told(folder), "bring": _public_files(folder)}
             key_files.enter_ca(folder, kek, clock.now().replace(microsecond=0))
         for purpose in _UNDER_THE_CA:

@@ -21,8 +21,9 @@ from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.keystore import FileKeys
 from grace_crypto_signer.adapters.sealing import LiveKek, write_private
-from grace_crypto_signer.adapters.share_files import split_root
+from grace_crypto_signer.adapters.share_files import HeldShare, split_root
 from grace_crypto_signer.domain.certificate import stated
+from grace_crypto_signer.drill import drill
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 from sqlalchemy import text
@@ -263,7 +264,7 @@ async def test_a_retirement_that_was_cut_short_is_finished_by_the_same_command(s
 async def test_where_the_folders_are_elsewhere_the_change_waits_until_they_name_the_next_ca(signer: Signer) -> None:
     nowhere, told = KeyRequest(level="ca"), KeyRequest(level="ca", told=True)
 
-    waits = await key_commands.rotate(signer.settings, nowhere)
+    waits = await key_commands.rotate(signer.settings, told)  # of a CA that nobody can have heard of
 
     assert (waits["waits"], f"of {signer.folder}" in waits["bring"]) == (True, True)
     assert list(signer.authorities().values()) == ["next", "certifies"]
@@ -365,12 +366,14 @@ async def test_a_backup_knows_the_cas_that_have_ended(signer: Signer, tmp_path: 
         await signer.send()
         await signer.retire()
     await signer.rotate()
-    root_files.record_split(signer.folder, split_root(root, PEOPLE, COST))
+    root_files.record_split(signer.folder, split := split_root(root, PEOPLE, COST))
+    shares = [HeldShare(n, d, p) for (n, d), (_, p) in zip(split.files.items(), PEOPLE, strict=True)]
     await key_commands.backup(signer.settings, KeyRequest(file=tmp_path / "backup.json"))
     backup = Backup.parse((tmp_path / "backup.json").read_bytes(), "backup.json")
 
     backup_file.restore(backup, root, b"another", tmp_path / "elsewhere", DOMAIN, SystemClock())
 
+    assert drill(backup, shares[:3], DOMAIN).entries == 2
     assert ca_change.told(tmp_path / "elsewhere") == ca_change.told(signer.folder)
     assert list(signer.authorities().values()) == ["certifies", "counts", "ended", "ended"]
 
