@@ -82,7 +82,7 @@ CREATE TABLE witnessed (
         cosigned_at timestamptz NOT NULL DEFAULT now()
     );
 
-COMMENT ON TABLE witnessed IS 'The newest checkpoint of each log that was cosigned; whatever does not continue it never is. log_key is the vkey that was trusted at the first.';
+COMMENT ON TABLE witnessed IS 'The newest checkpoint of each log that was cosigned; whatever does not continue it never is. log_key is the vkey that is trusted now.';
 
 UPDATE alembic_version SET version_num='crypto_signer_0003' WHERE alembic_version.version_num = 'crypto_signer_0002';
 
