@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import CA_EXTENSION, Checkpoint, open_checkpoint
-from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES
+from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, SignatureInvalid
 from grace_common.transparency.merkle import ProofInvalid
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.strict import decode_base64, encode_base64
@@ -176,13 +176,35 @@ def read_log_key(given: str | None, log: TileReader, where: str, earlier: Sequen
 def signed_checkpoint(log: TileReader, key: LogKey) -> tuple[bytes, Checkpoint]:
     """Return the newest checkpoint, as bytes and opened, once its signature is verified.
 
-    raises  CliError when there is none, Refused when its signature does not verify
+    raises  CliError when there is none, or the key has ended; Refused when its signature does not verify
     """
     try:
         note = log.read(CHECKPOINT)
     except Unready as error:
         raise CliError(f"{error}: there is no log, or nothing was published yet", "see `grace status`") from error
-    return note, open_checkpoint(note, key.key).checkpoint
+    try:
+        return note, open_checkpoint(note, key.key).checkpoint
+    except SignatureInvalid as error:
+        if _has_ended(log, key.key):
+            raise succeeded(error) from error
+        raise
+
+
+def succeeded(error: SignatureInvalid) -> CliError:
+    """Return what to say where the key that was given has ended, as the log's key directory says."""
+    advice = "get the log's present key from where you got this one; this one may follow as a second --log-key"
+    return CliError(f"{error}; by the log's key directory that key has ended, and another succeeds it", advice)
+
+
+def _has_ended(log: TileReader, key: VerifierKey) -> bool:
+    """Tell whether the key directory beside the log says so, whoever signed it."""
+    from grace_common.transparency.directory import follow_all
+
+    with suppress(Refused):
+        if versions := key_directories(log):
+            newest = follow_all(versions)
+            return key in newest.log_keys(key.name) and key not in newest.log_keys(key.name, in_use=True)
+    return False
 
 
 def read_authority(given: Path | None, log: TileReader, checkpoint: Checkpoint) -> dict[tuple[str, str], bytes] | None:

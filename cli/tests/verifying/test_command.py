@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from grace_cli.errors import CliError, Exit
 from grace_cli.main import build_app
-from grace_common.testing.ledger import MemoryLedger, SeededKey
+from grace_common.testing.ledger import EXPIRY, MemoryLedger, SeededKey
 from grace_common.transparency.directory import digest_of
 from grace_common.transparency.strict import encode_base64
 from typer.testing import CliRunner
@@ -148,11 +148,12 @@ def test_tables_that_nobody_knows_of_are_asked_for(run: Run, ledger: MemoryLedge
     assert "nobody" not in unreachable.message
 
 
-def succeeded(ledger: MemoryLedger) -> None:
-    """Let another key sign the ledger beside the first, as two versions of its key directory say."""
-    (_, first) = ledger.publish_directory(ledger.directory())
+def succeeded(ledger: MemoryLedger) -> bytes:
+    """Let another key sign the ledger beside the first, as two versions of its key directory say; return the second."""
+    _, first = ledger.publish_directory(ledger.directory())
     ledger.log.succeed(SeededKey("successor"))
-    ledger.publish_directory(replace(ledger.directory(), version=2, previous=digest_of(first)))
+    _, second = ledger.publish_directory(replace(ledger.directory(), version=2, previous=digest_of(first)))
+    return second
 
 
 def test_what_was_kept_before_the_logs_key_was_replaced_is_gone_on_with_by_the_newer_key_alone(
@@ -162,8 +163,13 @@ def test_what_was_kept_before_the_logs_key_was_replaced_is_gone_on_with_by_the_n
     kept.write_bytes(ledger.log.files["checkpoint"])
     old = ledger.log.key
     assert run("verify", str(folder), "--resume", str(state), "--log-key", str(old)).exit_code == Exit.OK
-    succeeded(ledger)
+    second = succeeded(ledger)
+    ended = (
+        replace(key, not_after=EXPIRY) if key.public_key == old.public_key else key for key in ledger.directory().keys
+    )
+    third = replace(ledger.directory(), version=3, previous=digest_of(second), keys=tuple(ended))
     ledger.log.retire()
+    ledger.publish_directory(third)
     ledger.log.publish()
     write(ledger, folder)
     new = ("--log-key", str(ledger.log.key))
@@ -178,7 +184,9 @@ def test_what_was_kept_before_the_logs_key_was_replaced_is_gone_on_with_by_the_n
     assert (refused.code, "second --log-key" in refused.advice) == (Exit.USAGE, True)
     both = (*new, "--log-key", str(old))
     assert run("verify", str(folder), *both, "--since", str(kept), "--tree-only").exit_code == Exit.OK
-    assert "no signature by" in failed(run("verify", str(folder), "--log-key", str(old))).message
+    outdated = failed(run("verify", str(folder), "--log-key", str(old)))
+    assert "by the log's key directory that key has ended, and another succeeds it" in outdated.message
+    assert "get the log's present key" in outdated.advice
 
 
 def test_a_directory_that_lies_beside_the_log_and_is_no_entry_vouches_for_no_earlier_key(

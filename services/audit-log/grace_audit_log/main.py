@@ -25,7 +25,7 @@ from grace_audit_log.adapters.outside_witness import HttpWitness
 from grace_audit_log.adapters.publication import FolderPublication
 from grace_audit_log.domain.tree import LogIdentity
 from grace_audit_log.handlers.cosigned import Cosigned, Demand, Shelf
-from grace_audit_log.handlers.directories import publish_directories
+from grace_audit_log.handlers.directories import publish_every_directory
 from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
@@ -33,7 +33,6 @@ from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.handlers.witnesses import LONGEST_S, Witnesses
 from grace_audit_log.settings import Settings
 
-_EXPORTED_AT_ONCE: Final = 10_000  # entries looked through at a time
 _MIGRATIONS: Final = Path(str(files("grace_audit_log") / "migrations"))
 
 
@@ -127,9 +126,7 @@ async def export(settings: Settings, folder: Path) -> int:
         target = FolderPublication(folder)
         publish_authority(target, log.ca_keys())
         shown = await publish(reader, target, log.keys, published(target, log.keys), newest)
-        for start in range(0, newest.size, _EXPORTED_AT_ONCE):
-            end = min(start + _EXPORTED_AT_ONCE, newest.size)
-            await publish_directories(reader, target, await reader.places(start, end))
+        await publish_every_directory(reader, target, newest.size)
     finally:
         await reader.close()
     return shown.edge.size

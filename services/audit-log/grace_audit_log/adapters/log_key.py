@@ -87,7 +87,11 @@ class FileLogKeys:
 
     def _take_up(self) -> None:
         before = self._identity.keys
-        self._seen, self._identity = self._taken_up()
+        try:
+            self._seen, self._identity = self._taken_up()
+        except Refused as error:  # what it holds in memory goes on; the next start is refused
+            self._seen = self._state()
+            _log.error("log_key_unreadable", why=str(error))
         if self._identity.keys != before:
             _log.info("log_keys_changed", keys=[str(key) for key in self._identity.keys])
 

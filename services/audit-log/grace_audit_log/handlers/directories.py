@@ -15,6 +15,7 @@ from grace_audit_log.domain.entry import Place
 from grace_audit_log.ports import LedgerReader, Publication
 
 FOLDER: Final = "keys"
+_AT_ONCE: Final = 10_000  # entries looked through at a time
 _log = structlog.get_logger(__name__)
 
 
@@ -27,6 +28,12 @@ async def publish_directories(reader: LedgerReader, publication: Publication, pl
     indices = [place.index for place in places if place.entry_type == KEY_DIRECTORY_PUBLISHED]
     if indices:
         await asyncio.to_thread(write_directories, publication, await reader.payloads_of(indices))
+
+
+async def publish_every_directory(reader: LedgerReader, publication: Publication, size: int) -> None:
+    """Write the versions that any of the first `size` entries names, where a folder is new or was lost."""
+    for start in range(0, size, _AT_ONCE):
+        await publish_directories(reader, publication, await reader.places(start, min(start + _AT_ONCE, size)))
 
 
 def write_directories(publication: Publication, signed: Sequence[bytes]) -> None:

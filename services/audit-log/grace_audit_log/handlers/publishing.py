@@ -9,7 +9,7 @@ from grace_common.runtime import failpoint
 from grace_common.runtime.outage import describe_outage, is_outage
 
 from grace_audit_log.domain.announcement import Voice
-from grace_audit_log.handlers.directories import publish_directories, write_directories
+from grace_audit_log.handlers.directories import publish_directories, publish_every_directory, write_directories
 from grace_audit_log.handlers.files import Published, publish, publish_authority, published
 from grace_audit_log.handlers.sealing import Sealing
 from grace_audit_log.ports import Announcer, Committed, Entries, LedgerReader, LogKeys, Publication
@@ -78,6 +78,8 @@ class Publishing:
         if self._published is None:
             self._published = await asyncio.to_thread(published, self._publication, self._log.identity().keys)
             self._named = ()
+            if not self._published.complete:
+                await publish_every_directory(self._reader, self._publication, newest.size)
         if self._named != (named := self._log.identity().ca_keys()):  # before a checkpoint that names them
             await asyncio.to_thread(publish_authority, self._publication, named)
             self._named = named

@@ -216,6 +216,16 @@ def test_a_key_file_that_others_can_read_is_refused(place: Place) -> None:
         place.succeed()
 
 
+def test_a_running_log_goes_on_with_the_keys_in_its_memory_when_their_files_go(place: Place) -> None:
+    keys = place.keys()
+    before = keys.identity()
+
+    (place.state / LEADING).unlink()
+
+    assert keys.identity() == keys.identity() == before
+    assert keys.follow([version(place.versions, before.key, SeededKey("x").named(ORIGIN))]) == before
+
+
 async def grown(url: str, log: FileLogKeys | LogIdentity, leaves: int) -> None:
     """Commit so many entries more."""
     writer = PostgresLedgerWriter(url, log, FixedClock())
