@@ -48,7 +48,7 @@ class Stack:
         )
 
     def up(self) -> StackStatus:
-        return up(self.home, self.environ, Silent(), self.plan, PATIENCE_S).status
+        return up(self.home, self.environ, Silent(), self.plan, PATIENCE_S, tethered=True).status
 
     def child(self, name: str) -> ChildStatus:
         status = running_status(self.home)
@@ -244,7 +244,7 @@ def test_what_fails_before_a_service_starts_is_shown_and_tried_again(tmp_path: P
 
     try:
         with pytest.raises(CliError, match=r"consensus is preparing \(migrating tables: the reason is this"):
-            up(stack.home, stack.environ, Silent(), plan, PATIENCE_S, give_up)
+            up(stack.home, stack.environ, Silent(), plan, PATIENCE_S, give_up, tethered=True)
         assert "No module named 'grace_absent'" in (stack.home.logs / "supervisor.log").read_text()
     finally:
         down(stack.home)
