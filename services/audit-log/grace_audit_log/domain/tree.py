@@ -19,6 +19,7 @@ class LogIdentity:
     extensions  lines that every checkpoint carries, such as the CA under which the statements are signed
     ca_keys     the raw public keys, 32 bytes each, that these lines name
     others      keys that sign beside it: the one that it succeeds, until the key directory says that it has ended
+    ended       keys that signed before, as the key directory says: what they signed is this log's
     """
 
     key: VerifierKey
@@ -26,6 +27,7 @@ class LogIdentity:
     extensions: tuple[str, ...] = ()
     ca_keys: tuple[bytes, ...] = ()
     others: tuple[tuple[VerifierKey, Sign], ...] = ()
+    ended: tuple[VerifierKey, ...] = ()
 
     @property
     def keys(self) -> tuple[VerifierKey, ...]:

@@ -75,8 +75,9 @@ class Publishing:
         if newest is None:
             return
         if self._published is None:
-            self._published = await asyncio.to_thread(published, self._publication, self._log.identity().keys)
-            await asyncio.to_thread(publish_authority, self._publication, self._log.identity().ca_keys)
+            log = self._log.identity()
+            self._published = await asyncio.to_thread(published, self._publication, (*log.keys, *log.ended))
+            await asyncio.to_thread(publish_authority, self._publication, log.ca_keys)
             if not self._published.complete:
                 await publish_every_directory(self._reader, self._publication, newest.size)
         if self._sealing.directories:  # before the entries that name them
