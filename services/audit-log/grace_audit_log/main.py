@@ -125,7 +125,7 @@ async def export(settings: Settings, folder: Path) -> int:
             raise Refused("the ledger is empty: start the audit-log first")
         target = FolderPublication(folder)
         publish_authority(target, log.ca_keys())
-        shown = await publish(reader, target, log.keys, published(target, log.keys), newest)
+        shown = await publish(reader, target, log.keys, published(target, (*log.keys, *log.ended)), newest)
         await publish_every_directory(reader, target, newest.size)
     finally:
         await reader.close()

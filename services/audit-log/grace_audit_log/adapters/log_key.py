@@ -80,7 +80,9 @@ class FileLogKeys:
         with self._one_at_a_time:
             self.follow(self._published())
             before = self._folder / BEFORE
-            if before.exists() and ended(self._held().before, self._directory) and self._shown_by_leading():
+            if self._identity.others or not before.exists():
+                return
+            if ended(self._held().before, self._directory) and self._shown_by_leading():
                 before.unlink(missing_ok=True)
                 _sync(self._folder)
                 _log.info("log_key_removed", leading=str(self._identity.key))
@@ -98,11 +100,8 @@ class FileLogKeys:
     def _taken_up(self) -> tuple[list[tuple[int, int] | None], LogIdentity]:
         """Read the files, and let the successor lead where its time has come."""
         if leads(self._held(), self._directory):
-            before = self._folder / BEFORE
             with suppress(FileExistsError):  # of a change that was cut short
-                if ended(self._held().before, self._directory):
-                    before.unlink(missing_ok=True)
-                os.link(self._folder / LEADING, before)
+                os.link(self._folder / LEADING, self._folder / BEFORE)
             _sync(self._folder)
             with suppress(FileNotFoundError):  # another instance was faster
                 os.replace(self._folder / NEXT, self._folder / LEADING)
@@ -113,7 +112,9 @@ class FileLogKeys:
         key, sign = self._need(LEADING)
         before = self._load(BEFORE)
         others = () if before is None or before[0] == key or ended(before[0], self._directory) else (before,)
-        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others)
+        listed = self._directory.log_keys(self._origin) if self._directory is not None else []
+        gone = tuple(each for each in listed if ended(each, self._directory))
+        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others, ended=gone)
 
     def _held(self) -> Held:
         before, successor = self._load(BEFORE), self._load(NEXT)

@@ -27,11 +27,10 @@ class Held:
 
 
 def leads(held: Held, directory: KeyDirectory | None) -> bool:
-    """Tell whether the successor leads from now on: the directory lists it in use, and no third key signs."""
-    if directory is None or held.successor is None:
+    """Tell whether the successor leads from now on: the directory lists it in use, and there is no third key."""
+    if directory is None or held.successor is None or held.before not in (None, held.leading):
         return False
-    third = held.before not in (None, held.leading) and not ended(held.before, directory)
-    return not third and held.successor in directory.log_keys(held.leading.name, in_use=True)
+    return held.successor in directory.log_keys(held.leading.name, in_use=True)
 
 
 def ended(key: VerifierKey | None, directory: KeyDirectory | None) -> bool:

@@ -19,6 +19,7 @@ class LogIdentity:
     extensions  lines that every checkpoint carries
     ca_keys     returns the public keys of the CAs under which the statements are signed, 32 raw bytes each
     others      keys that sign beside it: the one that it succeeds, until the key directory says that it has ended
+    ended       keys that signed before, as the key directory says: what they signed is this log's
     """
 
     key: VerifierKey
@@ -26,6 +27,7 @@ class LogIdentity:
     extensions: tuple[str, ...] = ()
     ca_keys: Callable[[], tuple[bytes, ...]] = tuple
     others: tuple[tuple[VerifierKey, Sign], ...] = ()
+    ended: tuple[VerifierKey, ...] = ()
 
     @property
     def keys(self) -> tuple[VerifierKey, ...]:

@@ -76,7 +76,8 @@ class Publishing:
         if newest is None:
             return
         if self._published is None:
-            self._published = await asyncio.to_thread(published, self._publication, self._log.identity().keys)
+            keys = (*self._log.identity().keys, *self._log.identity().ended)
+            self._published = await asyncio.to_thread(published, self._publication, keys)
             self._named = ()
             if not self._published.complete:
                 await publish_every_directory(self._reader, self._publication, newest.size)

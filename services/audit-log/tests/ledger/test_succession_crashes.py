@@ -102,3 +102,21 @@ async def test_a_publication_that_was_lost_shows_every_version_of_the_key_direct
 
     assert (world.published / "keys/0001.json").read_bytes() == versions[0]
     assert make_successor(world.state, ORIGIN, world.published)[0] == world.first
+
+
+async def test_a_published_log_that_was_set_back_to_before_the_change_is_brought_up_again(tmp_path: Path) -> None:
+    world = World(tmp_path, set())
+    versions = [version([], world.first)]
+    await world.name(1, versions[0])
+    _, second = make_successor(world.state, ORIGIN, world.published)
+    versions.append(version(versions, world.first, second))
+    old = (world.published / "checkpoint").read_bytes()
+    await world.name(2, versions[1])
+    await world.name(3, version(versions, second, ended=[world.first]))
+    (world.published / "checkpoint").write_bytes(old)
+    world.start()
+
+    await world.take(4)
+
+    newest = open_checkpoint((world.published / "checkpoint").read_bytes(), second)
+    assert (newest.checkpoint.size, newest.signers) == (4, (second,))

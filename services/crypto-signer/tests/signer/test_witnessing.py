@@ -421,3 +421,36 @@ async def test_a_succession_begins_with_the_configured_key_and_is_not_undone_by_
     grown(scene.log, 500)
     await scene.announce()
     assert scene.sizes == [300, 350, 400]
+
+
+async def test_the_memory_in_the_database_survives_a_change_of_the_logs_key(database: Database) -> None:
+    scene = Scene()
+    memory = PostgresWitnessMemory(database)
+
+    async def announce(size: int) -> VerifierKey:
+        """Let a witness that begins anew hear of the log's tree of this size; return the key that it goes by then."""
+        grown(scene.log, size)
+        witness = Witnessing(
+            memory,
+            scene.log,
+            scene.topic,
+            KEY.name,
+            lambda: SigningKey(SIGNER.key_id, SIGNER.public_key, SIGNER.sign),
+            lambda origin: scene.listed,
+            FixedClock(),
+            log_key=None,
+            every_s=0.001,
+        )
+        await witness.handle([announced(scene.log)])
+        await witness.cosign_newest()
+        await witness.check()
+        known = await memory.newest("grace.local/log")
+        assert known is not None
+        assert known.tree.size == size
+        return known.log_key
+
+    first = await announce(400)
+    old, new = succeeded(scene, SeededKey("successor"))
+    assert (first, await announce(500)) == (old, new)
+    scene.log.retire()
+    assert await announce(600) == new
