@@ -1,6 +1,5 @@
 """The log's key is succeeded while the process dies at any step: no checkpoint is signed by less than it must be."""
 
-from base64 import b64encode
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
 from grace_common.runtime.seal import SealedRecord
-from grace_common.testing.certificates import Authority
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import KEY_DIRECTORY_PUBLISHED
@@ -21,7 +19,6 @@ from .fakes import LOG, Crash, Failures, MemoryLedger, MemoryTopic
 from .test_handlers import record
 
 ORIGIN = LOG.key.name
-CA = Authority().certificate
 
 
 class World:
@@ -37,7 +34,7 @@ class World:
         self.offset = 0
 
     def start(self) -> None:
-        self.keys = FileLogKeys(self.state, ORIGIN, CA, self.published)
+        self.keys = FileLogKeys(self.state, ORIGIN, tuple, self.published)
         recent = RecentEntries(self.ledger)
         self.sealing = Sealing(self.ledger, self.ledger, self.keys, recent)
         files = FolderPublication(self.published)
@@ -56,7 +53,7 @@ class World:
                 self.start()
 
     async def name(self, number: int, signed: bytes) -> None:
-        payload = b64encode(signed).decode()
+        payload = signed.decode()
         await self.take(number, entry_type=KEY_DIRECTORY_PUBLISHED, payload=payload, leaf=payload)
 
     def signers(self, second: VerifierKey) -> list[tuple[VerifierKey, ...]]:

@@ -82,7 +82,7 @@ async def test_what_makes_no_sense_is_refused_and_says_what_to_do(tmp_path: Path
             await key_commands.rotate(settings, request)
     with pytest.raises(Refused, match="`grace keys rotate log` makes its successor first"):
         await key_commands.retire(settings, RETIRE)
-    with pytest.raises(Refused, match="only `log` is retired"):
+    with pytest.raises(Refused, match="only `log` and `ca` are retired"):
         await key_commands.retire(settings, KeyRequest(level="notary"))
     await key_commands.rotate(settings, listing(NEW))
     with pytest.raises(Refused, match="`grace keys retire log`"):
