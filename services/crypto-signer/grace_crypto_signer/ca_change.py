@@ -53,8 +53,8 @@ async def rotate(settings: Settings, kek: KeyEncryptionKey, root: Root, request:
         for purpose in _UNDER_THE_CA:
             if key_files.made_at(folder, purpose) <= key_files.made_at(folder, "ca"):
                 key_files.make_key(folder, kek, purpose, clock.now().replace(microsecond=0))
+        directory = commands.renew_directory(settings, kek, root)
         vault = _vault(settings, kek)
-        directory = commands.renew_directory(settings, vault, root)
         certified = await commands.certify_again(vault, database, request.identities)
     return {
         "level": "ca",
@@ -85,7 +85,7 @@ async def retire(
         await _heard(database, patience_s)
     key_files.end_other_cas(folder, kek)
     commands.tell_authorities(key_files.authorities(folder), request.identities)
-    directory = commands.renew_directory(settings, _vault(settings, kek), root)
+    directory = commands.renew_directory(settings, kek, root)
     return {
         "level": "ca",
         "directory": directory.version if directory else None,

@@ -20,14 +20,17 @@ from grace_common.transparency.directory import KeyDirectory
 
 from grace_crypto_signer.adapters import backup_file, directory_files, identity_files, key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
+from grace_crypto_signer.adapters.directory_files import SignedMeanwhile
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
 from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
 from grace_crypto_signer.domain.root import Root
+from grace_crypto_signer.ports import Kek
 from grace_crypto_signer.settings import Settings
 
 _MIGRATIONS: Final = Path(str(files("grace_crypto_signer") / "migrations"))
+_TRIES: Final = 5
 EPOCHS_LEFT_OUT: Final = 100_000  # after a restoration; more than anybody makes between two backups
 _USAGE: Final = (
     "`init`, `init SERVICE... --out-root DIR`, `issue SERVICE --out DIR`, `rotate`, `keys VERB`, `migrate`, "
@@ -62,7 +65,7 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
         told = {True: "made", False: "present"}
         print(f"keys in {settings.state_dir}: {told[made]}; first epoch: {told[first]}")
         if vault.root is not None:
-            renew_directory(settings, vault, vault.root)
+            renew_directory(settings, vault.kek, vault.root)
         tell_authorities(vault.authorities, identities)
         lacking = await _lacking(vault.authorities, database, identities)
         if lacking:
@@ -71,10 +74,21 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
         await database.close()
 
 
-def renew_directory(settings: Settings, vault: Vault, root: Root | None) -> KeyDirectory | None:
-    """Sign the next version of the key directory where one is due; return it."""
+def renew_directory(settings: Settings, kek: Kek, root: Root | None) -> KeyDirectory | None:
+    """Sign the next version of the key directory where one is due; return it.
+
+    The running signer looks at the same files: whoever comes second reads them again, and lists what is left to list.
+    """
     log, life = directory_files.log_key(settings.publication_dir), timedelta(days=settings.directory_days)
-    return directory_files.renew(settings.state_dir, vault, root, log, SystemClock().now().replace(microsecond=0), life)
+    tries = 0
+    while True:
+        vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
+        now = SystemClock().now().replace(microsecond=0)
+        try:
+            return directory_files.renew(settings.state_dir, vault, root, log, now, life)
+        except SignedMeanwhile:
+            if (tries := tries + 1) == _TRIES:
+                raise
 
 
 async def _need_no_key(settings: Settings, database: Database, identities: Mapping[str, Path]) -> None:

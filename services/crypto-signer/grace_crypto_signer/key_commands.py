@@ -17,7 +17,6 @@ from grace_common.contract.errors import GraceError, Refused, Unready
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
-from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import encode_base64
@@ -173,7 +172,7 @@ async def retire(settings: Settings, request: KeyRequest) -> Answer:
 async def _rotate_own(settings: Settings, request: KeyRequest, purpose: str) -> Answer:
     kek, root = _kek_and_root(settings, request)
     made = key_files.make_key(settings.state_dir, kek, purpose, SystemClock().now().replace(microsecond=0))
-    directory = _renew_directory(settings, kek, root)
+    directory = commands.renew_directory(settings, kek, root)
     return {"level": purpose, "key_id": made.key_id, "directory": directory.version if directory else None}
 
 
@@ -270,7 +269,7 @@ async def directory(settings: Settings, request: KeyRequest) -> Answer:
     root = root_files.load(settings.state_dir, kek)
     if request.shares:
         root = root_files.read_public(settings.state_dir).combine(request.held)
-    _renew_directory(settings, kek, root)
+    commands.renew_directory(settings, kek, root)
     newest = directory_files.newest(settings.state_dir)
     assert newest is not None  # it was signed now, or there was one
     return {
@@ -279,12 +278,6 @@ async def directory(settings: Settings, request: KeyRequest) -> Answer:
         "root": key_id(newest.root),
         "keys": [key.as_object() for key in newest.keys],
     }
-
-
-def _renew_directory(settings: Settings, kek: KeyEncryptionKey, root: Root | None) -> KeyDirectory | None:
-    return commands.renew_directory(
-        settings, key_files.open_vault(settings.state_dir, kek, settings.trust_domain), root
-    )
 
 
 async def status(settings: Settings, request: KeyRequest) -> Answer:

@@ -60,14 +60,13 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     )
     lost = asyncio.Event()
     restating = Restating(certificates, KafkaProducer(rare_producer), clock, lost, every_s=settings.restate_every_s)
-    witness_keys = FileKeys(settings, kek)
     witnessing = Witnessing(
         PostgresWitnessMemory(database),
         PublishedLog(settings.publication_dir),
         KafkaProducer(rare_producer),
         f"{settings.trust_domain}/witness",
-        witness_keys.witness,
-        witness_keys.log_keys,
+        keys.witness,
+        keys.log_keys,
         clock,
         log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,

@@ -22,10 +22,14 @@ from grace_common.transparency.statement import key_id
 
 from grace_crypto_signer.adapters import key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
-from grace_crypto_signer.adapters.sealing import write_private
+from grace_crypto_signer.adapters.sealing import write_private_once
 from grace_crypto_signer.domain.root import Root
 
 VKEY: Final = "vkey"  # as the audit-log publishes it beside the log
+
+
+class SignedMeanwhile(Refused):
+    """Another process has signed a version of the same number, which may be in the ledger by now."""
 
 
 def signed_versions(folder: Path) -> list[bytes]:
@@ -86,17 +90,22 @@ def pending(folder: Path, vault: Vault, log: VerifierKey | None, now: datetime, 
 
 
 def sign(folder: Path, directory: KeyDirectory, *roots: Root) -> None:
-    """Sign a version and keep it; raises Refused when it does not follow the one before.
+    """Sign a version and keep it.
 
-    roots  the root; where it is replaced, the one before and the new one
+    roots   the root; where it is replaced, the one before and the new one
+    raises  Refused when it does not follow the one before, SignedMeanwhile when there is one of this number by now
     """
     public = root_files.read_public(folder)
     data = sign_directory(directory, [(root.signing.key_id, root.signing.sign) for root in roots])
     open_directory(data, public.public_key)
     before = signed_versions(folder)
+    name = f"version {directory.version} of the key directory"
+    if len(before) >= directory.version:
+        raise SignedMeanwhile(f"{name} was signed meanwhile: give the command again")
     if before:
         follow(before[-1], public.public_key, [data])
-    write_private(folder / f"directory-{directory.version:04}.json", data)
+    if not write_private_once(folder / f"directory-{directory.version:04}.json", data):
+        raise SignedMeanwhile(f"{name} was signed meanwhile: give the command again")
 
 
 def succeed(
@@ -133,17 +142,26 @@ def succeeded(folder: Path, root: Root) -> bool:
 
 
 def renew(
-    folder: Path, vault: Vault, root: Root | None, log: VerifierKey | None, now: datetime, life: timedelta
+    folder: Path,
+    vault: Vault,
+    root: Root | None,
+    log: VerifierKey | None,
+    now: datetime,
+    life: timedelta,
+    after: int | None = None,
 ) -> KeyDirectory | None:
     """Sign the next version where one is due; return it.
 
-    raises  Refused when one is due and the root is not at hand
+    after   how many versions there were before the vault was opened: a newer one may list keys that it does not hold
+    raises  Refused when one is due and the root is not at hand, SignedMeanwhile when another process was quicker
     """
     due = pending(folder, vault, log, now, life)
     if due is None:
         return None
     if root is None:
         raise Refused(f"version {due.version} of the key directory is due, and the root exists as shares alone")
+    if after is not None and due.version != after + 1:
+        raise SignedMeanwhile(f"version {after + 1} of the key directory was signed while the keys were read")
     sign(folder, due, root)
     return due
 

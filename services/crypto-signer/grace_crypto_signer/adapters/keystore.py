@@ -68,8 +68,9 @@ class FileKeys:
             if policy.own_is_due(purpose, key_files.made_at(folder, purpose), now):
                 made = key_files.make_key(folder, self._kek, purpose, now)
                 _log.info("own_key_made", purpose=purpose, key_id=made.key_id)
+        versions = len(self.directories())
         vault = self._opened()
-        renewed = directory_files.renew(folder, vault, vault.root, self._log_key(), now, self._life)
+        renewed = directory_files.renew(folder, vault, vault.root, self._log_key(), now, self._life, versions)
         if renewed is not None:
             _log.info("key_directory_signed", version=renewed.version, expires=renewed.expires)
 

@@ -114,13 +114,29 @@ def open_by_passphrase(stored: Mapping[str, Any], passphrase: bytes, what: bytes
 
 def write_private(file: Path, data: bytes) -> None:
     """Write a file that only its owner can read; it is complete and durable when it appears."""
+    _draft(file, data).replace(file)
+
+
+def write_private_once(file: Path, data: bytes) -> bool:
+    """Write such a file unless there is one, by whomever; tell whether it was written."""
+    draft = _draft(file, data)
+    try:
+        os.link(draft, file)  # unlike a rename, this never replaces what another process wrote meanwhile
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+def _draft(file: Path, data: bytes) -> Path:
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
-    draft.replace(file)
+    return draft
 
 
 def read_file(file: Path) -> bytes:

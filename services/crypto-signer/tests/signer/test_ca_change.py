@@ -115,7 +115,7 @@ async def signer(database: Database, database_url: str, tmp_path: Path) -> Signe
 async def test_before_the_ca_is_replaced_there_is_none_to_end(signer: Signer) -> None:
     with pytest.raises(Refused, match="none before it: `grace keys rotate ca` replaces it"):
         await signer.retire()
-    with pytest.raises(Refused, match="only `ca`"):
+    with pytest.raises(Refused, match="only `log` and `ca`"):
         await key_commands.retire(signer.settings, KeyRequest(level="notary"))
 
 

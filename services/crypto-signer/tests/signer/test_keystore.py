@@ -145,6 +145,29 @@ def test_without_the_root_nothing_is_signed_and_people_are_told(
     assert directory_files.renew(settings.state_dir, vault, root, None, TIME, timedelta(days=1))
 
 
+def test_a_version_that_another_process_signed_meanwhile_is_never_replaced(settings: Settings) -> None:
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    vault = key_files.load(settings.state_dir, settings.passphrase_file, DOMAIN)
+    due = directory_files.pending(settings.state_dir, vault, None, TIME + timedelta(days=300), timedelta(days=365))
+    assert vault.root is not None
+    assert due is not None
+    keys.renew(TIME + timedelta(days=299))
+    before = keys.directories()
+
+    with pytest.raises(directory_files.SignedMeanwhile, match="version 2 of the key directory was signed meanwhile"):
+        directory_files.sign(settings.state_dir, due, vault.root)
+
+    late = timedelta(days=299 + 300)
+    with pytest.raises(directory_files.SignedMeanwhile, match="was signed while the keys were read"):
+        directory_files.renew(
+            settings.state_dir, vault, vault.root, None, TIME + late, timedelta(days=365), len(before) - 1
+        )
+
+    assert keys.directories() == before
+    assert not list(settings.state_dir.glob(".directory*"))
+
+
 def test_a_version_that_was_changed_or_taken_away_is_noticed(settings: Settings) -> None:
     keys = keys_of(settings)
     keys.renew(TIME)
