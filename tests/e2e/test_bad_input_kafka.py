@@ -94,7 +94,7 @@ def newer_version(bus: Bus, key: bytes) -> Written:
 
 def oversized(bus: Bus, key: bytes) -> Written:
     envelope = orjson.loads(question()[1])
-    envelope["data"]["question"] = "x" * 2 * MAX_ENVELOPE_BYTES
+    envelope["data"]["question"] = "x" * MAX_RECORD_BYTES
     value = orjson.dumps(envelope)
     return Written(value, sealed(bus.sealer("gateway"), TASK, key, value))
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 from grace_common.contract import topics
+from grace_common.contract.envelope import MAX_ENVELOPE_BYTES
 from grace_common.contract.errors import Refused
 
 _SUBJECTS: Final = (  # the member of an event's data that says what it is about, the most telling first
@@ -40,6 +41,8 @@ def read_fact(value: bytes) -> Fact:
 
     raises  Refused when the bytes are no envelope, or an attribute is not what a statement can repeat
     """
+    if len(value) > MAX_ENVELOPE_BYTES:  # its entry might not fit the record that carries it
+        raise Refused(f"the record has {len(value)} bytes and an envelope at most {MAX_ENVELOPE_BYTES}")
     try:
         attributes = orjson.loads(value)
         fact = Fact(

@@ -262,6 +262,7 @@ def malformed(**attributes: object) -> bytes:
         malformed(actor="a\0b"),
         malformed(correlationid=None),
         malformed(causationid=7),
+        malformed(actor="a" * envelope.MAX_ENVELOPE_BYTES),
     ],
 )
 def test_what_is_no_envelope_is_not_signed(value: bytes) -> None:
