@@ -25,7 +25,7 @@ from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.seal import Outgoing, SealedRecord
 from grace_common.runtime.tables import outbox
 
-BATCH: Final = 256
+BATCH: Final = 512
 _SOONEST_S, _RAREST_S = 0.02, 0.5
 _LONGEST_PAUSE: Final = 64  # times the setting: half an hour where that is 30 s
 _NOTARIZED: Final = {topic.name for topic in TOPICS if topic.notarized}

@@ -36,6 +36,7 @@ class Event(Contract):
 
     TYPE: ClassVar[str]
     TOPIC: ClassVar[Topic]
+    SUPERSEDED: ClassVar[bool] = False  # nobody states it any more; records of it may be there, and are read
 
     _REGISTRY: ClassVar[dict[str, type["Event"]]] = {}
 

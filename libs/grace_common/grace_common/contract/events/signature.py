@@ -76,6 +76,7 @@ class _SignatureEvent(Event):
     """What every entry with a record of its own has, as `NotarizedEntry` says, its bytes in base64."""
 
     TOPIC: ClassVar = topics.SIGNATURE
+    SUPERSEDED: ClassVar = True
 
     entry_id: UUID
     leaf: bytes
