@@ -187,7 +187,7 @@ class Service:
     def _attach(
         self, identities: IdentityFollower, stopped_by: "asyncio.Future[None]"
     ) -> tuple[KafkaBroker, list[Delivery]]:
-        kafka = broker(self.settings)
+        kafka = broker(self.settings, stopped_by)
         gate = Gate(self.settings.service, identities, self.outbox, self.clock)
         deliveries = [
             Delivery(

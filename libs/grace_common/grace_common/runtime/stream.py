@@ -6,6 +6,7 @@ commits exact offsets itself, after the effects are durable.
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from grace_common.runtime import failpoint, telemetry
 from grace_common.runtime.clock import Clock
 from grace_common.runtime.follower import IdentityFollower
 from grace_common.runtime.identity import RevokedKey, UnknownKey, WrongWriter
-from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.outage import describe_outage, describe_refusal, is_outage
 from grace_common.runtime.outbox import Outbox
 from grace_common.runtime.producer import connection
 from grace_common.runtime.seal import BadSeal, SealedRecord, Unsealed
@@ -114,8 +115,31 @@ class RecordStream:
         return f"{self.service}.{self.group}"
 
 
-def broker(settings: Settings) -> KafkaBroker:
-    """Return the FastStream broker that consumes; producing is `producer.SealedProducer`'s."""
+class FrameworkLog:
+    """What FastStream says. After an error of the broker it tries again for ever, and says so to its logger alone.
+
+    So what nobody expects ends the service here, rather than leave a consumer deaf in one that calls itself ready.
+    """
+
+    def __init__(self, stopped_by: "asyncio.Future[None]") -> None:
+        self._stopped_by = stopped_by
+
+    def log(self, level: int, msg: Any, /, *, exc_info: Any = None, extra: Mapping[str, Any] | None = None) -> None:
+        """Take one line; all but errors are its chatter about each batch."""
+        if level < logging.ERROR or not isinstance(exc_info, KafkaError):
+            return
+        missing = describe_outage(exc_info) if is_outage(exc_info) else describe_refusal(exc_info)
+        if missing is None:
+            fail(self._stopped_by, exc_info)
+        else:
+            _log.warning("consumer_waits", missing=missing)
+
+
+def broker(settings: Settings, stopped_by: "asyncio.Future[None]") -> KafkaBroker:
+    """Return the FastStream broker that consumes; producing is `producer.SealedProducer`'s.
+
+    stopped_by  is told what a consumer cannot go on after
+    """
     encrypted = settings.kafka_security_protocol.endswith("SSL")
     trust = ssl.create_default_context() if encrypted else None
     security: BaseSecurity = BaseSecurity(use_ssl=encrypted, ssl_context=trust)
@@ -133,7 +157,7 @@ def broker(settings: Settings) -> KafkaBroker:
         allow_auto_create_topics=False,
         apply_types=False,
         security=security,
-        logger=None,
+        logger=FrameworkLog(stopped_by),
         graceful_timeout=30.0,
     )
 

@@ -1,11 +1,13 @@
 """Read models, raw streams, back-pressure and what a service is made of, on real servers."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
 from grace_cli.testing.deployment import Deployment, outgoing, running, stated
 from grace_common.contract import envelope, topics
 from grace_common.contract.envelope import Attributes, Envelope
@@ -21,7 +23,7 @@ from grace_common.runtime.outbox import Outbox
 from grace_common.runtime.router import EventRouter, Work
 from grace_common.runtime.seal import Outgoing, SealedRecord
 from grace_common.runtime.service import Service
-from grace_common.runtime.stream import RecordStream
+from grace_common.runtime.stream import FrameworkLog, RecordStream
 
 
 def request() -> Envelope:
@@ -390,3 +392,16 @@ async def test_a_service_states_facts_in_the_transaction_that_is_open(deployment
         await fail()
     assert await Outbox(database).backlog() == before
     await database.close()
+
+
+async def test_what_keeps_a_consumer_from_reading_ends_the_service_unless_waiting_or_people_heal_it() -> None:
+    stopped_by = asyncio.get_running_loop().create_future()
+    log = FrameworkLog(stopped_by)
+
+    log.log(logging.ERROR, "Kafka error occurred", exc_info=KafkaConnectionError("lost"))
+    log.log(logging.ERROR, "Kafka error occurred", exc_info=TopicAuthorizationFailedError("not provisioned yet"))
+    log.log(logging.INFO, "Received")
+    assert not stopped_by.done()
+
+    log.log(logging.ERROR, "Kafka error occurred", exc_info=KafkaError("what nobody expects"))
+    assert isinstance(stopped_by.exception(), KafkaError)
