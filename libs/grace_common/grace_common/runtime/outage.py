@@ -14,6 +14,7 @@ from aiokafka.errors import (
     ProducerClosed,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    UnknownError,
     UnknownProducerId,
 )
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -28,6 +29,8 @@ _DISK_FULL = "53100"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # A broker that lost its data does not know the producers that it had; each is replaced after its first failure.
 _PASSING_PRODUCERS = (OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId)
+# What the broker calls an error of its own (code -1), for instance while its disk is full, or aiokafka has no name for.
+_PASSING_BROKERS = (UnknownError,)
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -42,7 +45,7 @@ def is_outage(error: BaseException) -> bool:
         return False
     if isinstance(error, KafkaError):
         return bool(error.retriable) or isinstance(
-            error, (KafkaConnectionError, KafkaTimeoutError, *_PASSING_PRODUCERS)
+            error, (KafkaConnectionError, KafkaTimeoutError, *_PASSING_BROKERS, *_PASSING_PRODUCERS)
         )
     if isinstance(error, DBAPIError):
         return (

@@ -48,6 +48,7 @@ def wrapped(kind: type[DBAPIError], sqlstate: str | None, *, lost: bool = False)
         aiokafka.errors.ProducerFenced(),
         aiokafka.errors.OutOfOrderSequenceNumber(),
         aiokafka.errors.UnknownProducerId(),
+        aiokafka.errors.UnknownError(),
         aiokafka.errors.NotLeaderForPartitionError(),
     ],
     ids=repr,
