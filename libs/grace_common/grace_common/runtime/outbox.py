@@ -36,12 +36,17 @@ UNNESTED: Final = (
     "CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS bytea[]), CAST(:values AS bytea[])"
 )
 COLUMNS: Final = "event_id, topic, key, value"
-INSERT_FACTS: Final = (
-    f"INSERT INTO outbox ({COLUMNS}) SELECT {COLUMNS} FROM fact ORDER BY place ON CONFLICT (event_id) DO NOTHING"
-)
-_ADD: Final = text(
-    f"WITH fact AS (SELECT * FROM unnest({UNNESTED}) WITH ORDINALITY AS fact ({COLUMNS}, place)) {INSERT_FACTS}"
-)
+
+
+def _insert_facts(relation: str) -> str:
+    return (
+        f"INSERT INTO outbox ({COLUMNS}) SELECT {COLUMNS} FROM {relation} ORDER BY place "
+        "ON CONFLICT (event_id) DO NOTHING"
+    )
+
+
+INSERT_FACTS: Final = _insert_facts("fact")
+_ADD: Final = text(_insert_facts(f"unnest({UNNESTED}) WITH ORDINALITY AS fact ({COLUMNS}, place)"))
 _log = structlog.get_logger(__name__)
 
 

@@ -14,7 +14,8 @@ from grace_common.contract.events.base import Event
 from grace_common.contract.events.dead_letter import RecordDeadLettered
 from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed, SealedEntry
 from grace_common.runtime.clock import SystemClock
-from grace_common.runtime.database import Database
+from grace_common.runtime.database import Database, observer
+from grace_common.runtime.operation import table_of
 from grace_common.runtime.outbox import BATCH, Coverage, Outbox, Relay, next_look
 from grace_common.runtime.seal import Outgoing, SealedRecord, Signer
 from grace_common.testing.events import NOON, approach_proposed
@@ -212,3 +213,14 @@ async def test_ids_of_the_clock_are_in_the_order_of_their_making() -> None:
     assert ids == sorted(ids)
     assert {one.version for one in ids} == {7}
     assert clock.now().utcoffset() is not None
+
+
+async def test_an_operation_that_states_facts_is_on_record_with_the_table_that_it_wrote(database: Database) -> None:
+    statements: list[tuple[str, int]] = []
+    token = observer.set(lambda sql, count, seconds: statements.append((table_of(sql), count)))
+    try:
+        await Outbox(database).state([fact(), fact(), fact()])
+    finally:
+        observer.reset(token)
+
+    assert statements == [("outbox", 3)]
