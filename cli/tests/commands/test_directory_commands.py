@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from grace_cli.commands.producers import generate_key, read_public_key
 from grace_cli.errors import CliError, Exit
-from grace_common.testing.ledger import MemoryLedger, SeededKey, statement
+from grace_common.testing.ledger import MemoryLedger, SeededKey, sign_statement, statement
 from grace_common.transparency.attestation import Attestation, Subject
-from grace_common.transparency.statement import key_id, sign_statement
+from grace_common.transparency.statement import key_id
 
 from .conftest import Run
 from .fake_gateway import FakeGateway

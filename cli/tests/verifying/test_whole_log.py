@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from grace_cli.errors import CliError
-from grace_common.testing.ledger import MemoryLedger, SeededKey, statement
-from grace_common.transparency.statement import sign_statement
+from grace_common.testing.ledger import MemoryLedger, SeededKey, sign_statement, statement
 from grace_common.transparency.tile import WIDTH, decode_bundle, encode_bundle
 
 from .logs import checkpoint_of, extend, ledger_of, operation, verify, write

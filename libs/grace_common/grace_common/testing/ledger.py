@@ -19,6 +19,7 @@ from grace_common.transparency.attestation import (
 )
 from grace_common.transparency.checkpoint import Checkpoint, ca_extension, previous_extension, sign_checkpoint
 from grace_common.transparency.directory import DirectoryKey, KeyDirectory, digest_of, sign_directory
+from grace_common.transparency.ed25519 import Sign
 from grace_common.transparency.note import SignatureType, VerifierKey
 from grace_common.transparency.receipt import Receipt, make_receipt
 from grace_common.transparency.statement import (
@@ -311,3 +312,9 @@ def statement(
         digest=digest,
         announced=announced,
     )
+
+
+def sign_statement(fact: Statement, signer_key_id: str, sign: Sign) -> bytes:
+    """Return the leaf of one statement that its key signs alone."""
+    [leaf] = sign_statements([fact], signer_key_id, sign)
+    return leaf

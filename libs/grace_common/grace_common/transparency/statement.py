@@ -206,17 +206,11 @@ def _parse_key(value: object) -> OperationKey | PublishedKey:
     return PublishedKey(public_key, members["purpose"])
 
 
-def sign_statement(statement: Statement, signer_key_id: str, sign: Sign) -> bytes:
-    """Return the leaf of a statement: the exact bytes of its DSSE envelope.
+def sign_statements(statements: Sequence[Statement], signer_key_id: str, sign: Sign) -> list[bytes]:
+    """Return the leaves of n ≥ 1 statements of one signer, for which its key is used once: exact DSSE envelope bytes.
 
     signer_key_id  `key_id` of the CA for a published key, of the notary for an operation key, else of the operation
     """
-    [leaf] = sign_statements([statement], signer_key_id, sign)
-    return leaf
-
-
-def sign_statements(statements: Sequence[Statement], signer_key_id: str, sign: Sign) -> list[bytes]:
-    """Return the leaves of n ≥ 1 statements of one signer, for which its key is used once."""
     payloads = [statement.encode() for statement in statements]
     signatures = sign_batch([pae(PAYLOAD_TYPE, payload) for payload in payloads], sign)
     return [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from grace_common.contract import approval
 from grace_common.contract.errors import Unready
-from grace_common.testing.ledger import TIME, Delivery, MemoryLedger, SeededKey, statement
+from grace_common.testing.ledger import TIME, Delivery, MemoryLedger, SeededKey, sign_statement, statement
 from grace_common.transparency.attestation import Attestation, Review, Subject
 from grace_common.transparency.note import Note, SignatureType, cosign
 from grace_common.transparency.receipt import Receipt, ReceiptRejected, make_receipt, verify_receipt
@@ -20,7 +20,6 @@ from grace_common.transparency.statement import (
     OPERATION_KEY_GENERATED,
     OperationKey,
     PublishedKey,
-    sign_statement,
 )
 
 

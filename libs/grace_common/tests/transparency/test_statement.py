@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from grace_common.testing.ledger import SeededKey, statement
+from grace_common.testing.ledger import SeededKey, sign_statement, statement
 from grace_common.transparency.attestation import PROVENANCE, Attestation, Provenance, Review, Subject
 from grace_common.transparency.dsse import verify_envelope
 from grace_common.transparency.statement import (
@@ -17,7 +17,6 @@ from grace_common.transparency.statement import (
     Statement,
     key_id,
     read_leaf,
-    sign_statement,
 )
 from grace_common.transparency.strict import Malformed
 from hypothesis import given

@@ -76,8 +76,8 @@ class Publishing:
         if newest is None:
             return
         if self._published is None:
-            keys = (*self._log.identity().keys, *self._log.identity().ended)
-            self._published = await asyncio.to_thread(published, self._publication, keys)
+            log = self._log.identity()
+            self._published = await asyncio.to_thread(published, self._publication, (*log.keys, *log.ended))
             self._named = ()
             if not self._published.complete:
                 await publish_every_directory(self._reader, self._publication, newest.size)

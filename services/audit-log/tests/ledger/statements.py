@@ -11,7 +11,7 @@ from grace_common.contract.events.base import answer_id
 from grace_common.contract.events.round import TaskCompleted
 from grace_common.contract.events.signature import ArtifactAttested
 from grace_common.contract.events.task import RedactionRequested
-from grace_common.testing.ledger import SeededKey
+from grace_common.testing.ledger import SeededKey, sign_statement
 from grace_common.transparency.attestation import Provenance, Subject, sign_attestation
 from grace_common.transparency.statement import (
     KEY_DIRECTORY_PUBLISHED,
@@ -21,7 +21,6 @@ from grace_common.transparency.statement import (
     PublishedKey,
     Purpose,
     Statement,
-    sign_statement,
 )
 
 CA, NOTARY, ATTESTER = SeededKey("ca"), SeededKey("notary"), SeededKey("attestation")
