@@ -2,18 +2,19 @@
 
 A row stays after it was sent until a signed checkpoint covers it (the service hears `grace.ledger.v1`); a row that was
 sent but is not covered in time is sent again. So a broker that lost its data is refilled from here. Rows of topics that
-are not notarised can be derived again and go when the broker has acknowledged them.
+are not notarised can be derived again and go when the broker has acknowledged them. Which rows wait to be sent stands
+in a table beside: so a row of a kilobyte is written once and deleted once, and never changed.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, func, select, text
 
 from grace_common.contract.envelope import Envelope, encode
 from grace_common.contract.events.operation import RecordRefused
@@ -23,7 +24,7 @@ from grace_common.runtime.database import Database, after_commit, current
 from grace_common.runtime.outage import describe_outage, is_outage
 from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.seal import Outgoing, SealedRecord
-from grace_common.runtime.tables import outbox
+from grace_common.runtime.tables import unsent
 
 BATCH: Final = 512
 _SOONEST_S, _RAREST_S = 0.02, 0.5
@@ -31,22 +32,39 @@ _LONGEST_PAUSE: Final = 64  # times the setting: half an hour where that is 30 s
 _NOTARIZED: Final = {topic.name for topic in TOPICS if topic.notarized}
 _MOST_COUNTED: Final = 1_000_000
 # For who adds facts by a statement of its own: `unnest` of the parameters that `fact_columns` returns, the names of the
-# columns that it makes, and what adds the rows of a relation `fact` with these columns and `place`, the facts' order.
+# columns that it makes, and what adds the rows of a relation `fact` with these columns and `place`, the facts' order;
+# it goes behind WITH.
 UNNESTED: Final = (
     "CAST(:event_ids AS uuid[]), CAST(:topics AS text[]), CAST(:keys AS bytea[]), CAST(:values AS bytea[])"
 )
 COLUMNS: Final = "event_id, topic, key, value"
 
 
-def _insert_facts(relation: str) -> str:
+def _stated(relation: str) -> str:
     return (
-        f"INSERT INTO outbox ({COLUMNS}) SELECT {COLUMNS} FROM {relation} ORDER BY place "
-        "ON CONFLICT (event_id) DO NOTHING"
+        f"stated AS (INSERT INTO outbox ({COLUMNS}) SELECT {COLUMNS} FROM {relation} ORDER BY place "
+        "ON CONFLICT (event_id) DO NOTHING RETURNING position)"
     )
 
 
-INSERT_FACTS: Final = _insert_facts("fact")
-_ADD: Final = text(_insert_facts(f"unnest({UNNESTED}) WITH ORDINALITY AS fact ({COLUMNS}, place)"))
+_WAITING: Final = "INSERT INTO outbox_unsent SELECT position FROM stated"
+STATED: Final = f"{_stated('fact')}, waiting AS ({_WAITING})"
+_ADD: Final = text(f"WITH {_stated(f'unnest({UNNESTED}) WITH ORDINALITY AS fact ({COLUMNS}, place)')} {_WAITING}")
+# The array is there for the planner, who knows nothing of tables that grow and empty within a second.
+_NEXT: Final = text(
+    "SELECT position, topic, key, value FROM outbox "
+    f"WHERE position = ANY(ARRAY(SELECT position FROM outbox_unsent ORDER BY position LIMIT {BATCH})) ORDER BY position"
+)
+_SENT: Final = text("DELETE FROM outbox_unsent WHERE position = ANY(:positions)")
+_DERIVABLE: Final = text("DELETE FROM outbox WHERE position = ANY(:positions)")
+_ALL_SENT_UP_TO: Final = text(
+    "SELECT coalesce((SELECT min(position) - 1 FROM outbox_unsent), (SELECT max(position) FROM outbox), 0)"
+)
+# Locked, so that no row is let go meanwhile: its position would wait for ever.
+_AGAIN: Final = text(
+    "INSERT INTO outbox_unsent SELECT position FROM outbox WHERE position <= :last FOR KEY SHARE ON CONFLICT DO NOTHING"
+)
+_COVERED: Final = text("DELETE FROM outbox WHERE event_id = ANY(:ids) RETURNING position")
 _log = structlog.get_logger(__name__)
 
 
@@ -81,7 +99,7 @@ class Outbox:
 
     async def backlog(self) -> int:
         """Return how many facts wait to be sent; a million stands for more."""
-        waiting = select(outbox.c.position).where(outbox.c.sent_at.is_(None)).limit(_MOST_COUNTED).subquery()
+        waiting = select(unsent.c.position).limit(_MOST_COUNTED).subquery()
         async with self._database.reading() as connection:
             return int(await connection.scalar(select(func.count()).select_from(waiting)) or 0)
 
@@ -93,7 +111,8 @@ class Relay:
         self._database = database
         self._outbox = rows
         self._producer = producer
-        self._resend = timedelta(seconds=resend_s)
+        self._resend_s = resend_s
+        self._looks: deque[tuple[float, int]] = deque()  # when, and up to which position all had been sent
         self.healthy = False
 
     async def run(self) -> None:
@@ -123,11 +142,7 @@ class Relay:
         ids, and the copies are dropped downstream.
         """
         async with self._database.reading() as connection:
-            waiting = (
-                await connection.execute(
-                    select(outbox).where(outbox.c.sent_at.is_(None)).order_by(outbox.c.position).limit(BATCH)
-                )
-            ).all()
+            waiting = (await connection.execute(_NEXT)).all()
         if waiting:
             failpoint.reached("relay", "read")
             await self._producer.send([_outgoing(row) for row in waiting])
@@ -137,44 +152,44 @@ class Relay:
             failpoint.reached("relay", "marked")
         return len(waiting)
 
-    async def resend_uncovered(self) -> int:
-        """Send again what was sent long ago and is still not covered; return how many rows."""
+    async def resend_uncovered(self, now_s: float) -> int:
+        """Look once; what had been sent already when this relay looked `resend_s` ago, and is here yet, waits again.
+
+        now_s    of a clock that only goes forward
+        returns  how many rows
+        """
+        while len(self._looks) > 1 and self._looks[1][0] <= now_s - self._resend_s:
+            self._looks.popleft()
+        due = [last for at, last in self._looks if at <= now_s - self._resend_s]
         async with self._database.transaction() as connection:
-            result = await connection.execute(
-                update(outbox)
-                .where(outbox.c.sent_at < func.now() - self._resend, outbox.c.topic.in_(_NOTARIZED))
-                .values(sent_at=None)
-            )
-        if result.rowcount:
-            _log.warning("outbox_resends", rows=result.rowcount, why="sent, but no checkpoint covers them")
+            again = (await connection.execute(_AGAIN, {"last": due[0]})).rowcount if due else 0
+            if again:
+                self._looks.clear()  # what earlier looks saw as sent is not, any more
+            self._looks.append((now_s, int(await connection.scalar(_ALL_SENT_UP_TO) or 0)))
+        if again:
+            _log.warning("outbox_resends", rows=again, why="sent, but no checkpoint covers them")
             self._outbox.wake.set()
-        return int(result.rowcount)
+        return again
 
     async def watch_coverage(self) -> None:
         """Every now and then, look for rows to send again; runs until cancelled."""
-        resend_s = self._resend.total_seconds()
-        pause_s = next_look(resend_s, 0.0, resent=False)
+        pause_s, clock = 0.0, asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(pause_s)
             try:
-                pause_s = next_look(resend_s, pause_s, resent=await self.resend_uncovered() > 0)
+                resent = await self.resend_uncovered(clock.time()) > 0
+                pause_s = next_look(self._resend_s, pause_s, resent=resent)
             except Exception as error:
                 if not is_outage(error):
                     raise
                 _log.warning("relay_waits", missing=describe_outage(error))
+            await asyncio.sleep(pause_s or self._resend_s / 2)
 
     async def _mark(self, rows: Sequence[Row[Any]]) -> None:
-        keep = [row.position for row in rows if row.topic in _NOTARIZED]
-        drop = [row.position for row in rows if row.topic not in _NOTARIZED]
         async with self._database.transaction() as connection:
-            if keep:
-                await connection.execute(
-                    text("UPDATE outbox SET sent_at = now() WHERE position = ANY(:positions)"), {"positions": keep}
-                )
-            if drop:
-                await connection.execute(
-                    text("DELETE FROM outbox WHERE position = ANY(:positions)"), {"positions": drop}
-                )
+            await connection.execute(_SENT, {"positions": [row.position for row in rows]})
+            derivable = [row.position for row in rows if row.topic not in _NOTARIZED]
+            if derivable:
+                await connection.execute(_DERIVABLE, {"positions": derivable})
 
     async def _until_woken(self, timeout_s: float) -> None:
         try:
@@ -206,6 +221,9 @@ class Coverage:
     def __init__(self, database: Database, service: str) -> None:
         self._database = database
         self._service = service
+        # JSON texts, as they stand in records that tell of something here. Every service hears of every entry there is:
+        # what is not in a record's bytes need not be looked for in its entries.
+        self._telling = (b'"%b"' % service.encode(), b'"%b"' % RecordRefused.TYPE.encode())
 
     async def start_at(self, topic: str, partition: int) -> int | None:
         return None
@@ -218,9 +236,12 @@ class Coverage:
         covered = [
             UUID(entry["entry_id"])
             for record in records
+            if any(telling in record.value for telling in self._telling)
             for entry in orjson.loads(record.value)["data"].get("entries", ())
             if entry["service"] == self._service or entry["entry_type"] == RecordRefused.TYPE
         ]
         if covered:
             async with self._database.transaction() as connection:
-                await connection.execute(text("DELETE FROM outbox WHERE event_id = ANY(:ids)"), {"ids": covered})
+                gone = (await connection.execute(_COVERED, {"ids": covered})).scalars().all()
+                # A statement of its own: it sees what was to be sent again while the one before waited.
+                await connection.execute(_SENT, {"positions": gone})

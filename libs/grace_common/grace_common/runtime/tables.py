@@ -1,6 +1,6 @@
 """The runtime's own tables, in every service's schema; created by `migrations/`."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinary, MetaData, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Column, DateTime, Identity, LargeBinary, MetaData, Table, Text, Uuid, text
 
 metadata = MetaData()
 
@@ -21,7 +21,7 @@ outbox = Table(
     Column("key", LargeBinary, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("stated_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("sent_at", DateTime(timezone=True)),
-    Index("outbox_unsent", "position", postgresql_where=text("sent_at IS NULL")),
-    Index("outbox_sent", "sent_at", postgresql_where=text("sent_at IS NOT NULL")),
 )
+
+# The outbox's rows that wait to be sent. A mark in the outbox itself would write the whole of its row anew.
+unsent = Table("outbox_unsent", metadata, Column("position", BigInteger, primary_key=True))

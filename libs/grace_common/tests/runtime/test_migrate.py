@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,41 @@ async def tables(database: Database) -> set[str]:
         return set(found.scalars())
 
 
-BOTH = {"inbox", "outbox", "own", "alembic_version", "alembic_version_runtime"}
+RUNTIMES = {"inbox", "outbox", "outbox_unsent", "alembic_version_runtime"}
+BOTH = RUNTIMES | {"own", "alembic_version"}
 
 
 async def test_the_runtimes_tables_come_first_then_the_services_and_again_changes_nothing(
     database: Database, own: Path
 ) -> None:
     await migrate.migrate(database, None)
-    assert await tables(database) == {"inbox", "outbox", "alembic_version_runtime"}
+    assert await tables(database) == RUNTIMES
 
     for _ in range(2):
         await migrate.migrate(database, own)
         assert await tables(database) == BOTH
+
+
+async def test_what_waited_in_an_outbox_of_before_waits_after_the_migration(database: Database) -> None:
+    before = import_module("grace_common.runtime.migrations.versions.0001_inbox_and_outbox")
+    async with database.transaction() as connection:
+        for statement in before._TABLES:
+            await connection.execute(text(statement))
+        await connection.execute(text("CREATE TABLE alembic_version_runtime (version_num varchar(32) PRIMARY KEY)"))
+        await connection.execute(text("INSERT INTO alembic_version_runtime VALUES ('runtime_0001')"))
+        await connection.execute(
+            text(
+                "INSERT INTO outbox (event_id, topic, key, value, sent_at) SELECT gen_random_uuid(), 't', '', '', sent "
+                "FROM unnest(ARRAY[now(), NULL, now(), NULL]) AS sent"
+            )
+        )
+
+    await migrate.migrate(database, None)
+
+    async with database.reading() as connection:
+        waiting = await connection.execute(text("SELECT position FROM outbox JOIN outbox_unsent USING (position)"))
+        assert sorted(waiting.scalars()) == [2, 4]
+        assert await connection.scalar(text("SELECT count(*) FROM outbox")) == 4
 
 
 async def test_two_that_start_together_migrate_one_after_the_other(database: Database, own: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,7 +45,7 @@ class Broker:
 async def database(deployment: Deployment) -> AsyncIterator[Database]:
     made = deployment.database("code-gen")
     async with made.transaction() as connection:
-        await connection.execute(text("TRUNCATE outbox"))
+        await connection.execute(text("TRUNCATE outbox, outbox_unsent"))
     yield made
     await made.close()
 
@@ -57,10 +58,23 @@ def fact(event: Event | None = None) -> Envelope:
     return stated(event or approach_proposed(), "/grace/code-gen")
 
 
+async def until_somebody_waits(database: Database) -> None:
+    """Return once a statement of this role waits for another's lock."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'")
+    async with database.reading() as connection:
+        for _ in range(6000):
+            if await connection.scalar(waiting):
+                return
+            await asyncio.sleep(0.01)
+    raise TimeoutError("nothing waits")
+
+
 async def rows(database: Database) -> list[tuple[UUID, bool]]:
     """The outbox in its order: the event's id, and whether it was sent."""
     async with database.reading() as connection:
-        found = await connection.execute(text("SELECT event_id, sent_at IS NOT NULL FROM outbox ORDER BY position"))
+        found = await connection.execute(
+            text("SELECT event_id, position NOT IN (SELECT position FROM outbox_unsent) FROM outbox ORDER BY position")
+        )
         return [(row[0], row[1]) for row in found]
 
 
@@ -182,19 +196,61 @@ async def test_rows_go_when_a_checkpoint_covers_them_and_only_the_services_own(d
 async def test_what_no_checkpoint_covers_in_time_is_sent_again_as_it_was(database: Database) -> None:
     broker, forgotten = Broker(), fact()
     await Outbox(database).state([forgotten])
-    patient, hasty = relay_of(database, broker), relay_of(database, broker, resend_s=0.001)
-    await patient.relay_once()
+    relay = relay_of(database, broker, resend_s=0.001)
+    await relay.relay_once()
 
-    assert await patient.resend_uncovered() == 0
-    watching = asyncio.create_task(hasty.watch_coverage())
+    watching = asyncio.create_task(relay.watch_coverage())
     async with asyncio.timeout(60):
         while len(broker.received) < 2:
-            await patient.relay_once()
+            await relay.relay_once()
             await asyncio.sleep(0.01)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 
     assert broker.received[0] == broker.received[1]
+
+
+async def test_only_what_had_been_sent_that_long_ago_is_sent_again(database: Database) -> None:
+    outbox, relay = Outbox(database), relay_of(database, Broker(), resend_s=30)
+    early, late, waiting = fact(), fact(), fact()
+
+    await outbox.state([early])
+    await relay.relay_once()
+    looks = [await relay.resend_uncovered(now_s=100)]
+    await outbox.state([late])
+    looks.append(await relay.resend_uncovered(now_s=115))  # `late` waits yet
+    await relay.relay_once()
+    await outbox.state([waiting])
+    looks += [await relay.resend_uncovered(now_s=129.9), await relay.resend_uncovered(now_s=130)]
+    assert await rows(database) == [(early.id, False), (late.id, True), (waiting.id, False)]
+    looks.append(await relay.resend_uncovered(now_s=145))  # 30 s ago `late` was not sent
+    await relay.relay_once()
+    looks += [await relay.resend_uncovered(now_s=150), await relay.resend_uncovered(now_s=179)]
+    assert await relay.resend_uncovered(now_s=180) == 3
+
+    assert looks == [0, 0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("first", ["let go", "sent again"])
+async def test_a_row_that_is_let_go_while_it_is_to_be_sent_again_waits_for_nothing(
+    database: Database, first: str
+) -> None:
+    stated_ = fact()
+    outbox, relay = Outbox(database), relay_of(database, Broker(), resend_s=30)
+    await outbox.state([stated_])
+    await relay.relay_once()
+    await relay.resend_uncovered(now_s=0)
+    record = sealed(EntriesSealed(entries=(entry(stated_.id, "code-gen"),), tree_size=1))
+    works = [lambda: Coverage(database, "code-gen").handle([record]), lambda: relay.resend_uncovered(now_s=30)]
+    leading, following = works if first == "let go" else reversed(works)
+
+    async with database.transaction():
+        await leading()
+        behind = asyncio.create_task(following(), context=Context())  # in a transaction of its own
+        await until_somebody_waits(database)
+    await behind
+
+    assert (await rows(database), await outbox.backlog()) == ([], 0)
 
 
 def test_copies_become_rare_while_the_ledger_is_behind_and_are_looked_for_as_before_when_it_is_not() -> None:

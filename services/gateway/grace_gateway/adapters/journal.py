@@ -12,7 +12,7 @@ from grace_common.contract.envelope import Envelope
 from grace_common.contract.events.task import ApprovalGiven
 from grace_common.runtime.database import Database, after_commit
 from grace_common.runtime.group_commit import GroupCommit
-from grace_common.runtime.outbox import COLUMNS, INSERT_FACTS, UNNESTED, Outbox, fact_columns
+from grace_common.runtime.outbox import COLUMNS, STATED, UNNESTED, Outbox, fact_columns
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,7 +30,7 @@ _STATE: Final = text(
                       WITH ORDINALITY AS one (owner, {COLUMNS}, approval, place)
         WHERE owner IS NULL OR owner IN (SELECT id FROM new)
     ),
-    stated AS ({INSERT_FACTS}),
+    {STATED},
     kept AS (
         INSERT INTO approval_record (event_id, value) SELECT event_id, value FROM fact WHERE approval
         ON CONFLICT DO NOTHING
