@@ -6,13 +6,13 @@ with growing, jittered pauses and a bound, then dead-lettered; an outage of data
 bound; anything else is a bug and stops the consumer loudly, with the offset kept.
 
 Consecutive records whose handlers stay inside the database share one transaction (group commit); when it fails, each is
-tried alone, so that one bad record costs its neighbours nothing but time.
+tried alone, so that one bad record costs its neighbours nothing but time. Read models take a topic's partitions
+together: fewer and larger transactions, and each partition in its order still.
 """
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -55,7 +55,10 @@ from grace_common.runtime.tables import inbox
 
 MOST_IN_A_TRANSACTION: Final = 128
 MOST_IN_A_BATCH: Final = 512  # of read models, which write them in a statement or two
-_PAUSE_ABOVE, _RESUME_BELOW = 1000, 200
+_PAUSE_ABOVE, _RESUME_BELOW = 1000, 600
+Lane = tuple[
+    str, int | None
+]  # a topic, and a partition of it: what is worked off one after the other; None: all of them
 _log = structlog.get_logger(__name__)
 
 
@@ -92,8 +95,8 @@ class Delivery(ConsumerRebalanceListener):
         self._settings = settings
         self._router = router
         self._routes = router.by_type
-        reads_only = all(route.batch for route in router.routes.values())
-        self._most = MOST_IN_A_BATCH if reads_only else MOST_IN_A_TRANSACTION
+        self._reads_only = all(route.batch for route in router.routes.values())
+        self._most = MOST_IN_A_BATCH if self._reads_only else MOST_IN_A_TRANSACTION
         self._ports = ports
         self._database = database
         self._outbox = outbox
@@ -102,8 +105,8 @@ class Delivery(ConsumerRebalanceListener):
         self._stopped_by = stopped_by
         self._subscriber: Any = None
         self._commits = Commits("delivery", lambda: self._subscriber.consumer, stopped_by)
-        self._queues: dict[TopicPartition, asyncio.Queue[Record]] = {}
-        self._workers: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._queues: dict[Lane, asyncio.Queue[Record]] = {}
+        self._workers: dict[Lane, asyncio.Task[None]] = {}
         self._draining = False
         self.streams: Sequence[StreamConsumer] = ()  # of the same service: where dead letters of their topics replay
         self.missing: str | None = None
@@ -117,8 +120,11 @@ class Delivery(ConsumerRebalanceListener):
         """Workers start with the first record."""
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Hand back what was not finished: its offset is not committed, so the next owner gets it."""
-        await self._cancel(revoked)
+        """Hand back what was not finished: its offset is not committed, so the next owner gets it.
+
+        A rebalance revokes every partition (aiokafka's is the eager protocol), so no lane loses a part of itself.
+        """
+        await self._cancel({self._lane(at.topic, at.partition) for at in revoked})
         await self._commits.flush()
 
     async def stop(self, grace_s: float) -> None:
@@ -135,26 +141,32 @@ class Delivery(ConsumerRebalanceListener):
             _, unfinished = await asyncio.wait(waiting, timeout=grace_s)
             for task in unfinished:
                 task.cancel()
-        await self._cancel(list(self._workers))
+        await self._cancel(set(self._workers))
         await self._commits.flush()
 
     async def _receive(self, records: Sequence[Record]) -> None:
         if self._draining:
             return
-        by_partition: dict[TopicPartition, list[Record]] = defaultdict(list)
+        lanes: set[Lane] = set()
         for record in records:
-            by_partition[TopicPartition(record.topic, record.partition)].append(record)
-        for partition, arrived in by_partition.items():
-            queue = self._queues.setdefault(partition, asyncio.Queue())
-            for record in arrived:
-                queue.put_nowait(record)
-            worker = self._workers.get(partition)
+            lane = self._lane(record.topic, record.partition)
+            lanes.add(lane)
+            self._queues.setdefault(lane, asyncio.Queue()).put_nowait(record)
+        for lane in lanes:
+            worker = self._workers.get(lane)
             if worker is None or worker.done():
-                self._workers[partition] = asyncio.create_task(self._work(partition, queue))
-            if queue.qsize() > _PAUSE_ABOVE and partition in self._subscriber.consumer.assignment():
-                self._subscriber.consumer.pause(partition)
+                self._workers[lane] = asyncio.create_task(self._work(lane, self._queues[lane]))
+            if self._queues[lane].qsize() > _PAUSE_ABOVE:
+                consumer = self._subscriber.consumer
+                consumer.pause(*self._partitions(lane, consumer.assignment()))
 
-    async def _work(self, partition: TopicPartition, queue: "asyncio.Queue[Record]") -> None:
+    def _lane(self, topic: str, partition: int) -> Lane:
+        return (topic, None if self._reads_only else partition)
+
+    def _partitions(self, lane: Lane, among: Iterable[TopicPartition]) -> list[TopicPartition]:
+        return [at for at in among if self._lane(at.topic, at.partition) == lane]
+
+    async def _work(self, lane: Lane, queue: "asyncio.Queue[Record]") -> None:
         try:
             while True:
                 chunk = [await queue.get()]
@@ -167,15 +179,16 @@ class Delivery(ConsumerRebalanceListener):
                 self._commits.note(last_positions(chunk))
                 for _ in chunk:
                     queue.task_done()
-                if queue.qsize() < _RESUME_BELOW and partition in self._subscriber.consumer.paused():
-                    self._subscriber.consumer.resume(partition)
+                consumer = self._subscriber.consumer
+                if queue.qsize() < _RESUME_BELOW and (paused := self._partitions(lane, consumer.paused())):
+                    consumer.resume(*paused)
         except Exception as error:  # noqa: BLE001  (a bug of any kind must stop the service, not this task alone)
             fail(self._stopped_by, error)
 
-    async def _cancel(self, partitions: Sequence[TopicPartition]) -> None:
-        workers = [worker for at in partitions if (worker := self._workers.pop(at, None)) is not None]
-        for at in partitions:
-            self._queues.pop(at, None)
+    async def _cancel(self, lanes: Collection[Lane]) -> None:
+        workers = [worker for lane in lanes if (worker := self._workers.pop(lane, None)) is not None]
+        for lane in lanes:
+            self._queues.pop(lane, None)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)

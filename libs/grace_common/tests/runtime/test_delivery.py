@@ -1,9 +1,10 @@
 """Delivery against real Kafka and real PostgreSQL: what becomes of each kind of record."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import chain
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,7 @@ from grace_common.contract.events.decision import OptionsDecided
 from grace_common.contract.events.operation import RecordRefused
 from grace_common.contract.events.task import DecisionRequested, ReplayRequested
 from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.producer import partition_of
 from grace_common.runtime.router import EventRouter
 from grace_common.runtime.seal import Outgoing
 from grace_common.runtime.service import Service
@@ -314,3 +316,32 @@ async def test_a_dead_letter_is_handled_again_when_an_operator_asks_for_it(deplo
         await next_of(decisions, OptionsDecided, str(event.decision_id))
 
     assert ports.seen.count(event.decision_id) == 2
+
+
+async def test_a_read_model_takes_the_partitions_of_a_topic_together_and_each_in_its_order(
+    deployment: Deployment,
+) -> None:
+    facts = [stated(requested()) for _ in range(100)]
+    partition = {fact.id: partition_of(fact.key, topics.TASK.partitions) for fact in facts}
+    batches: list[list[UUID]] = []
+    complete = asyncio.Event()
+    reading: EventRouter[None] = EventRouter("consensus", "shown")
+
+    @reading.batch(DecisionRequested)
+    async def show(envelopes: Sequence[Envelope], ports: None) -> None:
+        batches.append([one.id for one in envelopes if one.id in partition])
+        if sum(map(len, batches)) == len(facts):
+            complete.set()
+
+    await deployment.send("gateway", *facts)
+    database = deployment.database("consensus")
+    shown = Service(deployment.settings("consensus"), database, ports=None, routers=[reading], clock=SystemClock())
+    async with running(shown), asyncio.timeout(60):
+        await complete.wait()
+
+    def of(place: int, ids: Iterable[UUID]) -> list[UUID]:
+        return [id_ for id_ in ids if partition[id_] == place]
+
+    for place in set(partition.values()):
+        assert of(place, chain.from_iterable(batches)) == of(place, [fact.id for fact in facts])
+    assert max(len({partition[id_] for id_ in batch}) for batch in batches) == topics.TASK.partitions
