@@ -223,7 +223,7 @@ class Delivery(ConsumerRebalanceListener):
                 raise Refused(f"{type_} belongs on {known.TOPIC}, not on {record.topic}")
             if route is not None and route.raw:
                 return Arrived(record, attributes, route, checked.signer)
-            opened = envelopes.opened(attributes)
+            opened = envelopes.open(checked.value)
             if isinstance(opened.event, ReplayRequested):
                 await self._replay(opened.event)
             return Arrived(record, opened, route, checked.signer) if route is not None else None

@@ -15,7 +15,7 @@ from grace_common.contract.envelope import Context, Envelope, UnsupportedVersion
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.base import Event, event_types
 from grace_common.contract.events.operation import RequestRefused
-from grace_common.contract.events.task import DecisionRequested
+from grace_common.contract.events.task import DecisionRequested, Example
 from grace_common.testing.events import NOON, TASK, enveloped, task_submitted
 from grace_common.testing.instances import instance
 from hypothesis import given
@@ -262,3 +262,13 @@ def test_an_event_must_state_its_key_and_its_example(kettle_boiled: tuple[type[E
         _ = older.model_validate({"fahrenheit": 1.0}).partition_key
     with pytest.raises(Refused, match="no example"):
         older.example()
+
+
+def test_opening_keeps_an_integer_of_any_size() -> None:
+    submitted = task_submitted()
+    example = Example(args=(10**30,), expected=-(10**25))
+    wanted = submitted.specification.model_copy(update={"examples": (example,)})
+
+    opened = envelope.open(envelope.encode(enveloped(submitted.model_copy(update={"specification": wanted})))).event
+
+    assert opened.specification.examples == (example,)  # type: ignore[attr-defined]
