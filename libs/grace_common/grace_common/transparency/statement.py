@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 from grace_common.transparency.batch_signature import sign_batch, verify_batched
-from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae
+from grace_common.transparency.dsse import DsseEnvelope, encode_signed, pae
 from grace_common.transparency.ed25519 import PUBLIC_KEY_BYTES, Sign, Verify, verify_signature
 from grace_common.transparency.strict import (
     Malformed,
@@ -214,7 +214,7 @@ def sign_statements(statements: Sequence[Statement], signer_key_id: str, sign: S
     payloads = [statement.encode() for statement in statements]
     signatures = sign_batch([pae(PAYLOAD_TYPE, payload) for payload in payloads], sign)
     return [
-        DsseEnvelope(PAYLOAD_TYPE, payload, (EnvelopeSignature(signer_key_id, signature),)).encode()
+        encode_signed(PAYLOAD_TYPE, payload, signer_key_id, signature)
         for payload, signature in zip(payloads, signatures, strict=True)
     ]
 

@@ -9,7 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from grace_common.contract.errors import Refused
 from grace_common.testing.ledger import SeededKey
-from grace_common.transparency.dsse import DsseEnvelope, pae, sign_envelope, verify_envelope
+from grace_common.transparency.dsse import (
+    DsseEnvelope,
+    EnvelopeSignature,
+    encode_signed,
+    pae,
+    sign_envelope,
+    verify_envelope,
+)
 from grace_common.transparency.ed25519 import SignatureInvalid
 from grace_common.transparency.strict import Malformed
 from hypothesis import given
@@ -52,6 +59,15 @@ def test_an_envelope_has_one_spelling() -> None:
     )
     assert DsseEnvelope.parse(envelope.encode()) == envelope
     assert verify_envelope(envelope, {KEY.key_id: KEY.public_key}) == [KEY.key_id]
+
+
+@given(type_=st.text(), payload=st.binary(), key_id=st.text(min_size=1), signature=st.binary())
+def test_the_short_way_to_an_envelope_of_one_signature_spells_it_as_the_long_one(
+    type_: str, payload: bytes, key_id: str, signature: bytes
+) -> None:
+    envelope = DsseEnvelope(type_, payload, (EnvelopeSignature(key_id, signature),))
+
+    assert encode_signed(type_, payload, key_id, signature) == envelope.encode()
 
 
 @given(st.binary(max_size=40), st.data())
