@@ -25,7 +25,7 @@ from tools.bench.stack import Bench
 WRITER: Final = "consensus"
 PER_OPERATION: Final = 4  # records of one operation: start, facts, outcome
 TRANSACTION: Final = 128
-RECORDS: Final = 12_000
+RECORDS: Final = 36_000
 _CLOCK: Final = SystemClock()
 
 

@@ -221,9 +221,9 @@ class Coverage:
     def __init__(self, database: Database, service: str) -> None:
         self._database = database
         self._service = service
-        # JSON texts, as they stand in records that tell of something here. Every service hears of every entry there is:
-        # what is not in a record's bytes need not be looked for in its entries.
-        self._telling = (b'"%b"' % service.encode(), b'"%b"' % RecordRefused.TYPE.encode())
+        # Every service hears of every entry there is. A record whose bytes do not say this, as all JSON of Grace's says
+        # it, has no entry to be looked for.
+        self._telling = (_member("service", service), _member("entry_type", RecordRefused.TYPE))
 
     async def start_at(self, topic: str, partition: int) -> int | None:
         return None
@@ -245,3 +245,7 @@ class Coverage:
                 gone = (await connection.execute(_COVERED, {"ids": covered})).scalars().all()
                 # A statement of its own: it sees what was to be sent again while the one before waited.
                 await connection.execute(_SENT, {"positions": gone})
+
+
+def _member(name: str, value: str) -> bytes:
+    return orjson.dumps({name: value})[1:-1]
