@@ -102,8 +102,8 @@ def _document(
         "",
         "Written by `make bench`; medians of "
         f"{RUNS} runs, Grace and its peer in turn. {machine()}, {packages()}. Load average before: {load_before:.1f}.",
-        f"Records are about 1 KB, {chain.RECORDS:,} in a run of the chain and of the audit-log, {chain.PER_OPERATION} to an "
-        "operation; each operation adds one key entry. "
+        f"Records are about 1 KB, {chain.RECORDS:,} in a run of the chain and of the audit-log, {chain.PER_OPERATION} "
+        "to an operation; each operation adds one key entry. "
         "Everything — Kafka, PostgreSQL (fsync on), six services, and the load — shares the machine.",
         "",
         "| what | figure | | aim |",
