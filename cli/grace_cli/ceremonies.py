@@ -240,9 +240,10 @@ def status(as_json: AsJson = False) -> None:
     print(f"             its public key, for --root-key: {answer['root_key']}")
     where = "kept beside it" if answer["passphrase_kept_by_the_signer"] else "kept by people"
     print(f"kek          its passphrase is {where}")
-    for purpose, key in answer["keys"].items():
-        due = f"; due: grace keys rotate {purpose}" if key["due"] else ""
-        print(f"{purpose:12} made {key['made_at']}, {key['age_days']} days ago{due}")
+    for level, key in answer["keys"].items():
+        by = key["command"] or "the running signer replaces it by itself"
+        due = f"; due by {key['due']}: {by}" if key["due"] else ""
+        print(f"{level:12} made {key['made_at']}, {key['age_days']} days ago; used {key['uses']} times{due}")
     for key in answer["log"]:
         lasted = f"until {key['not_after']}" if key["not_after"] else "in use"
         print(f"log          {key['log_key']}, from {key['not_before']}, {lasted}")

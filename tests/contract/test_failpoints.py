@@ -52,8 +52,9 @@ def test_the_stages_are_those_that_the_code_passes() -> None:
         parts = {part} if part is not None else consumers if step == "positioned" else streams
         passed |= {f"{one}.{step}" for one in parts}
 
-    assert len(set(failpoint.STAGES)) == len(failpoint.STAGES)
-    assert passed == set(failpoint.STAGES)
+    stages = (*failpoint.STAGES, *failpoint.KEY_STAGES)
+    assert len(set(stages)) == len(stages)
+    assert passed == set(stages)
 
 
 def test_what_ships_has_no_failpoints_and_refuses_to_start_when_it_is_told_to_die(tmp_path: Path) -> None:

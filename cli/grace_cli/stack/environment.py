@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from grace_common.contract.topics import CODE_GEN
+from grace_common.contract.topics import CODE_GEN, CRYPTO_SIGNER
 
 from grace_cli.stack.command import base_environment
 from grace_cli.stack.credentials import Passwords, read_env_file
@@ -69,6 +69,8 @@ def service_environment(
         "GRACE_SCHEMAS_DIR": caller.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
         "GRACE_HTTP_PORT": str(port),
     }
+    if service == CRYPTO_SIGNER:
+        own |= {"GRACE_IDENTITIES_DIR": str(home.root / "identity")}
     if servers.authenticates:
         own |= {
             "GRACE_KAFKA_USERNAME": service,

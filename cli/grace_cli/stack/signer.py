@@ -44,6 +44,8 @@ def signer_environment(home: Home, environ: Mapping[str, str], service: str = CR
         "GRACE_SCHEMAS_DIR": environ.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
         "GRACE_HTTP_PORT": "0",
     }
+    if service == CRYPTO_SIGNER:
+        own |= {"GRACE_IDENTITIES_DIR": str(home.root / "identity")}
     # Commands about files alone need neither server; the address is only there because every service has one.
     absent = {"GRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1", "GRACE_DATABASE_URL": "postgresql://127.0.0.1:1/grace"}
     return base_environment(environ) | absent | told | own

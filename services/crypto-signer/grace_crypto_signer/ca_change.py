@@ -9,11 +9,13 @@ Each step leaves everybody at work; a command that was cut short goes on when it
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from grace_common.contract import topics
 from grace_common.contract.errors import Refused, Unready
+from grace_common.runtime import failpoint
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.tables import outbox
@@ -44,15 +46,20 @@ async def rotate(settings: Settings, kek: KeyEncryptionKey, root: Root, request:
         if key_files.next_ca_file(folder).exists() or len(key_files.authorities(folder).held) == 1:
             before = key_files.authorities(folder)
             key_files.prepare_ca(folder, kek, settings.trust_domain, clock)
+            failpoint.reached("ca", "prepared")
             named = key_files.authorities(folder)
             commands.tell_authorities(named, request.identities)
             # Nobody can have been told of a CA that there was not before.
             if request.folder is None and not (request.told and named == before):
                 return {"level": "ca", "waits": True, "authorities": told(folder), "bring": _public_files(folder)}
             key_files.enter_ca(folder, kek, clock.now().replace(microsecond=0))
+            failpoint.reached("ca", "entered")
+        since = key_files.made_at(folder, "ca")
         for purpose in _UNDER_THE_CA:
-            if key_files.made_at(folder, purpose) <= key_files.made_at(folder, "ca"):
-                key_files.make_key(folder, kek, purpose, clock.now().replace(microsecond=0))
+            if key_files.made_at(folder, purpose) <= since:
+                # Never of the same second, else it would be replaced once more when this is begun again.
+                made = max(clock.now().replace(microsecond=0), since + timedelta(seconds=1))
+                key_files.make_key(folder, kek, purpose, made)
         directory = commands.renew_directory(settings, kek, root)
         vault = _vault(settings, kek)
         certified = await commands.certify_again(vault, database, request.identities)
@@ -84,6 +91,7 @@ async def retire(
         certified = await commands.certify_again(_vault(settings, kek), database, request.identities)
         await _heard(database, patience_s)
     key_files.end_other_cas(folder, kek)
+    failpoint.reached("ca", "ended")
     commands.tell_authorities(key_files.authorities(folder), request.identities)
     directory = commands.renew_directory(settings, kek, root)
     return {

@@ -1,8 +1,9 @@
 """The commands of deployment: keys, certificates, epochs, tables. They need no broker, and load nothing that does."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -18,12 +19,12 @@ from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Authorities
 from grace_common.transparency.directory import KeyDirectory
 
-from grace_crypto_signer.adapters import backup_file, directory_files, identity_files, key_files
+from grace_crypto_signer.adapters import backup_file, directory_files, identity_files, key_files, key_uses
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.directory_files import SignedMeanwhile
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
-from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
+from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, seals_made
 from grace_crypto_signer.adapters.state_lock import waiting_to_change
 from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
 from grace_crypto_signer.domain.root import Root
@@ -39,6 +40,19 @@ _USAGE: Final = (
 )
 
 
+@asynccontextmanager
+async def changing_keys(settings: Settings, what: str) -> AsyncIterator[None]:
+    """Be the only one that changes the keys, after a while of waiting, and write down the seals that this takes.
+
+    raises  Busy
+    """
+    async with waiting_to_change(settings.state_dir, what):
+        try:
+            yield
+        finally:
+            key_uses.add(settings.state_dir, seals_made())
+
+
 async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncryptionKey | None = None) -> None:
     """Make what is missing of the signer's keys, the first epoch seed and the services' identities.
 
@@ -48,7 +62,7 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
                 needs migrated tables
     """
     _known_services(identities)
-    async with waiting_to_change(settings.state_dir, "init"):
+    async with changing_keys(settings, "init"):
         await _make_what_is_missing(settings, identities, kek)
 
 
@@ -75,9 +89,11 @@ async def _make_what_is_missing(
         if vault.root is not None:
             renew_directory(settings, vault.kek, vault.root)
         tell_authorities(vault.authorities, identities)
-        lacking = await _lacking(vault.authorities, database, identities)
+        now = SystemClock().now()
+        lacking, revoked = await _lacking(vault.authorities, database, identities, now)
+        _tell_revoked(revoked)
         if lacking:
-            await _issue(vault, database, lacking)
+            _tell_issued(lacking, await _issue(settings, vault, database, lacking, now))
     finally:
         await database.close()
 
@@ -103,7 +119,8 @@ async def _need_no_key(settings: Settings, database: Database, identities: Mappi
     """Return when nothing is missing that the keys would have to be opened for; raise Refused otherwise."""
     authorities = key_files.authorities(settings.state_dir)
     tell_authorities(authorities, identities)
-    lacking = await _lacking(authorities, database, identities)
+    lacking, revoked = await _lacking(authorities, database, identities, SystemClock().now())
+    _tell_revoked(revoked)
     waiting, _ = backup_file.waiting_rows(settings.state_dir)
     absent = key_files.missing(settings.state_dir)
     if lacking or waiting or absent:
@@ -119,10 +136,11 @@ async def issue(settings: Settings, service: str, folder: Path) -> None:
     raises  Refused for a service that Grace does not have, Busy
     """
     _known_services([service])
-    async with waiting_to_change(settings.state_dir, f"issue {service}"):  # the CA may be about to change
+    async with changing_keys(settings, f"issue {service}"):  # the CA may be about to change
         vault, database = _vault(settings), _database(settings)
         try:
-            await _issue(vault, database, {service: folder})
+            until = await _issue(settings, vault, database, {service: folder}, SystemClock().now())
+            _tell_issued({service: folder}, until)
         finally:
             await database.close()
 
@@ -145,19 +163,46 @@ async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) ->
     print(f"put back from the backup: {missing} of {len(rows)} epochs, and the certificates that were missing")
 
 
-async def _lacking(authorities: Authorities, database: Database, identities: Mapping[str, Path]) -> dict[str, Path]:
-    """Return those identities that are absent, damaged, another's, not stated by this signer, or near their end."""
-    now = SystemClock().now()
+async def certify_services(
+    settings: Settings, kek: Kek, identities: Mapping[str, Path], spent: Collection[str], now: datetime
+) -> Sequence[str]:
+    """Give those services another key and certificate that lack one which lasts, and those that are named; return them.
+
+    spent  services whose key has sealed enough
+    """
+    vault, database = key_files.open_vault(settings.state_dir, kek, settings.trust_domain), _database(settings)
+    try:
+        lacking, _ = await _lacking(vault.authorities, database, identities, now)
+        lacking |= {service: identities[service] for service in spent}
+        if lacking:
+            await _issue(settings, vault, database, lacking, now)
+        return sorted(lacking)
+    finally:
+        await database.close()
+
+
+async def _lacking(
+    authorities: Authorities, database: Database, identities: Mapping[str, Path], now: datetime
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return those identities that are absent, damaged, another's, not stated by this signer, or near their end.
+
+    returns  them, and those that are revoked: by an operator, so it is an operator who gives such a one another key
+    """
     facts = {fact.certificate: fact for fact in await PostgresCertificates(database).holding(now)}
-    lacking = {}
+    lacking, revoked = {}, {}
     for service, folder in identities.items():
         present = identity_files.read(folder, authorities)
         fact = facts.get(present.public_bytes(Encoding.DER)) if present else None
         if present is None or fact is None or fact.subject != service_subject(service) or not lasts(present, now):
             lacking[service] = folder
-        elif fact.revoked_at:  # by an operator, so it is an operator who gives it a new one
-            print(f"the key of {service} is revoked; `issue {service} --out {folder}` gives it another")
-    return lacking
+        elif fact.revoked_at:
+            revoked[service] = folder
+    return lacking, revoked
+
+
+def _tell_revoked(revoked: Mapping[str, Path]) -> None:
+    for service, folder in revoked.items():
+        print(f"the key of {service} is revoked; `issue {service} --out {folder}` gives it another")
 
 
 def tell_authorities(authorities: Authorities, identities: Mapping[str, Path]) -> None:
@@ -200,11 +245,13 @@ async def certify_again(vault: Vault, database: Database, identities: Mapping[st
     return len(facts)
 
 
-async def _issue(vault: Vault, database: Database, identities: Mapping[str, Path]) -> None:
+async def _issue(
+    settings: Settings, vault: Vault, database: Database, identities: Mapping[str, Path], now: datetime
+) -> datetime:
+    """Give each service another key and certificate; return until when it lasts."""
     from grace_common.runtime.outbox import Outbox  # loads the broker's library, and is rarely needed
 
     clock, authority = SystemClock(), vault.authority
-    now = clock.now()
     until = min(now + WORKLOAD_LIFE, authority.certificate.not_valid_after_utc)
     keys = {service: Ed25519PrivateKey.generate() for service in identities}
     certificates = {
@@ -219,18 +266,25 @@ async def _issue(vault: Vault, database: Database, identities: Mapping[str, Path
         for fact in facts:
             await PostgresCertificates(database).keep(fact)
         await Outbox(database).add([identified(fact) for fact in facts])
+    key_uses.add(settings.state_dir, {vault.own.authority.key_id: len(facts)})
     for service, folder in identities.items():
         identity_files.write(folder, keys[service], certificates[service], vault.authorities)
+    return until
+
+
+def _tell_issued(identities: Mapping[str, Path], until: datetime) -> None:
+    for service, folder in identities.items():
         print(f"certificate of {service_subject(service)} until {until.isoformat(timespec='seconds')} in {folder}")
 
 
 async def rotate(settings: Settings) -> None:
     """Make the next epoch seed, in use from two minutes hence."""
-    database = _database(settings)
-    try:
-        epoch = await PostgresEpochs(database, _vault(settings).kek).rotate(SystemClock().now())
-    finally:
-        await database.close()
+    async with changing_keys(settings, "rotate"):
+        database = _database(settings)
+        try:
+            epoch = await PostgresEpochs(database, _vault(settings).kek).rotate(SystemClock().now())
+        finally:
+            await database.close()
     print(f"epoch {epoch.number} begins at {epoch.not_before.isoformat(timespec='seconds')}")
 
 

@@ -22,7 +22,7 @@ from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import encode_base64
 
-from grace_crypto_signer import ca_change, commands
+from grace_crypto_signer import ca_change, commands, key_change, rotation
 from grace_crypto_signer import drill as drills
 from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
@@ -30,7 +30,6 @@ from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, write_private
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
-from grace_crypto_signer.adapters.state_lock import waiting_to_change
 from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.requests import KeyRequest
@@ -47,7 +46,7 @@ def alone(work: Verb) -> Verb:
     @wraps(work)
     async def one_at_a_time(settings: Settings, request: KeyRequest) -> Answer:
         what = " ".join(["keys", work.__name__, *([request.level] if request.level else [])])
-        async with waiting_to_change(settings.state_dir, what):
+        async with commands.changing_keys(settings, what):
             return await work(settings, request)
 
     return one_at_a_time
@@ -117,7 +116,7 @@ async def restore(settings: Settings, request: KeyRequest) -> Answer:
     found = _backup(request)
     root = found.root.combine(request.held)
     new = _made_passphrase(request)
-    async with waiting_to_change(settings.state_dir, "keys restore"):  # what was refused until here left no folder
+    async with commands.changing_keys(settings, "keys restore"):  # what was refused until here left no folder
         kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain, SystemClock())
         if request.new_passphrase is None:
             write_private(settings.passphrase_file, new)
@@ -240,22 +239,13 @@ async def _retire_log(settings: Settings, request: KeyRequest) -> Answer:
 
 
 async def _rotate_root(settings: Settings, request: KeyRequest) -> Answer:
-    """Make another root, which the one before certifies in the key directory; begun again it goes on.
-
-    The new one is kept by the signer, as after the first start, until its shares are handed out.
-    """
-    folder, kek, now = settings.state_dir, _kek(settings, request), SystemClock().now().replace(microsecond=0)
-    new = root_files.waiting(folder, kek)
-    if new is None or not directory_files.succeeded(folder, new):  # else the old root is not needed any more
-        old = request.open_root(root_files.read_public(folder), root_files.load(folder, kek))
-        new = root_files.prepare(folder, kek)
-        vault = key_files.open_vault(folder, kek, settings.trust_domain)
-        log, life = directory_files.log_key(settings.publication_dir), timedelta(days=settings.directory_days)
-        directory_files.succeed(folder, vault, old, new, log, now, life)
-    public = root_files.public_of(new, now)
-    key_files.seal_kek_to(folder, kek, public)
-    root_files.succeed(folder, public)
-    newest = directory_files.newest(folder)
+    """Make another root, which the one before certifies in the key directory; begun again it goes on."""
+    kek = _kek(settings, request)
+    public, newest = key_change.rotate_root(
+        settings,
+        kek,
+        lambda: request.open_root(root_files.read_public(settings.state_dir), root_files.load(settings.state_dir, kek)),
+    )
     return {
         "level": "root",
         "root": public.id,
@@ -265,22 +255,10 @@ async def _rotate_root(settings: Settings, request: KeyRequest) -> Answer:
 
 
 async def _rotate_kek(settings: Settings, request: KeyRequest) -> Answer:
-    """Change the key-encryption key: first the key, then every seed, then every file; begun again it goes on."""
-    kek = _kek(settings, request)
-    if root_files.next_file(settings.state_dir).exists():
-        raise Refused("the root is being replaced: finish that first with `grace keys rotate root`")
-    if key_files.next_ca_file(settings.state_dir).exists():
-        raise Refused("the CA is being replaced: finish that first with `grace keys rotate ca`")
-    if not kek.older:
-        chosen = request.new_passphrase or request.passphrase
-        new = chosen.get_secret_value().encode() if chosen else key_files.read_passphrase(settings.passphrase_file)
-        kek = key_files.begin_kek(settings.state_dir, kek, new)
-    database = _database(settings)
-    try:
-        seeds = await PostgresEpochs(database, kek).reseal()
-    finally:
-        await database.close()
-    finished = key_files.finish_kek(settings.state_dir, kek)
+    """Change the key-encryption key; begun again it goes on."""
+    chosen = request.new_passphrase or request.passphrase
+    new = chosen.get_secret_value().encode() if chosen else None
+    finished, seeds = await key_change.rotate_kek(settings, _kek(settings, request), new)
     return {"level": "kek", "kek": finished.id, "epochs": seeds}
 
 
@@ -303,7 +281,7 @@ async def directory(settings: Settings, request: KeyRequest) -> Answer:
 
 
 async def status(settings: Settings, request: KeyRequest) -> Answer:
-    """Say which keys there are and how old, without opening any."""
+    """Say which keys there are, how old and how much used, and what is due by which command, without opening any."""
     public = root_files.read_public(settings.state_dir)
     now, policy = datetime.now(UTC), settings.policy
     newest = list(public.splits.values())[-1] if public.splits else ()
@@ -315,12 +293,14 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
         "passphrase_kept_by_the_signer": settings.passphrase_file.exists(),
         "authorities": ca_change.told(settings.state_dir),
         "keys": {
-            purpose: {
-                "made_at": (made := key_files.made_at(settings.state_dir, purpose)).isoformat(),
-                "age_days": (now - made).days,
-                "due": policy.own_is_due(purpose, made, now),
+            level: {
+                "made_at": use.since.isoformat(),
+                "age_days": (now - use.since).days,
+                "uses": use.times,
+                "due": policy.due(level, use, now),
+                "command": rotation.command(settings, level),
             }
-            for purpose in key_files.PURPOSES
+            for level, use in rotation.used(settings).items()
         },
         "log": _log_keys(settings),
     }

@@ -16,6 +16,7 @@ from grace_common.transparency.note import VerifierKey
 from grace_crypto_signer.adapters import key_files
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
+from grace_crypto_signer.adapters.key_uses import KeyUses
 from grace_crypto_signer.adapters.keystore import FileKeys
 from grace_crypto_signer.adapters.producer import KafkaProducer
 from grace_crypto_signer.adapters.published_log import PublishedLog
@@ -23,8 +24,10 @@ from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, LiveKek
 from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
 from grace_crypto_signer.handlers.certifying import Restating, router
 from grace_crypto_signer.handlers.notarizing import Notarizing
+from grace_crypto_signer.handlers.rotating import Rotating
 from grace_crypto_signer.handlers.witnessing import Witnessing
 from grace_crypto_signer.ports import Ports
+from grace_crypto_signer.rotation import FileRotation
 from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
 
@@ -48,6 +51,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     clock = SystemClock()
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     certificates = PostgresCertificates(database)
+    uses = KeyUses(settings.state_dir)
     # Two producers: the notary's batches need not wait for what is rare, nor fail with it.
     notary_producer, rare_producer = (SealedProducer(settings, sealer) for _ in range(2))
     notarizing = Notarizing(
@@ -56,8 +60,11 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         KafkaProducer(notary_producer),
         clock,
         settings.policy,
+        uses,
         keys_every_s=settings.epochs_every_s,
     )
+    rotation = FileRotation(settings, kek)
+    rotating = Rotating(rotation, uses, clock, settings.policy, every_s=settings.epochs_every_s)
     lost = asyncio.Event()
     restating = Restating(certificates, KafkaProducer(rare_producer), clock, lost, every_s=settings.restate_every_s)
     witnessing = Witnessing(
@@ -68,6 +75,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         keys.witness,
         keys.log_keys,
         clock,
+        uses,
         log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,
     )
@@ -75,7 +83,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     return Service(
         settings,
         database,
-        ports=Ports(keys.authority, certificates, clock, lambda: sealer.key_id),
+        ports=Ports(keys.authority, certificates, clock, lambda: sealer.key_id, uses),
         routers=[router],
         streams=[
             RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),
@@ -83,6 +91,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         ],
         background=[
             notarizing.follow_keys,
+            rotating.run,
             restating.run,
             witnessing.run,
             lambda: _held(notary_producer, rare_producer),

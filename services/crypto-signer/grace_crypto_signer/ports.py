@@ -1,6 +1,6 @@
 """What the crypto-signer needs of the outside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +12,7 @@ from grace_common.transparency.note import Note, VerifierKey
 from grace_common.transparency.witness import Seen, SignedTree
 
 from grace_crypto_signer.domain.certificate import Authority
-from grace_crypto_signer.domain.keyring import Epoch, Keyring
+from grace_crypto_signer.domain.keyring import Epoch, Keyring, Level, Use
 from grace_crypto_signer.domain.notary import OwnKeys
 
 
@@ -105,11 +105,46 @@ class Keys(Protocol):
         ...
 
     def renew(self, now: datetime) -> None:
-        """Replace what policy says is too old, and state in the directory what changed, where the root is at hand."""
+        """Replace what policy says has done enough, and state in the directory what changed, where the root is here."""
         ...
 
     def directories(self) -> Sequence[bytes]:
         """Return every version of the public key directory, signed, the first one first."""
+        ...
+
+
+class Uses(Protocol):
+    """How often keys are used."""
+
+    def count(self, key_id: str, times: int = 1) -> None:
+        """Count uses of a key by its id; what is counted is written down with the next look, and lost in a crash."""
+        ...
+
+    def write_down(self) -> None:
+        """Write down what was counted; raises Unready, and then it is still to be written."""
+        ...
+
+
+class Rotation(Protocol):
+    """The keys above the notary's, the services' own, and which of them this process can replace by itself."""
+
+    def used(self) -> Mapping[Level, Use]:
+        """Return how far the key of each level is used, but the epoch's; raises Refused when a file is damaged."""
+        ...
+
+    def command(self, level: Level) -> str | None:
+        """Return by which command people replace the key of a level; None where this process does it by itself."""
+        ...
+
+    async def finish(self, now: datetime) -> Sequence[str]:
+        """Go on with what was cut short, and do what is left to do after a while; return what was done.
+
+        raises  Refused, and Unready while a command changes the keys
+        """
+        ...
+
+    async def replace(self, level: Level, now: datetime) -> str:
+        """Replace the key of a level that needs no people; return the new one's id; raises as `finish` does."""
         ...
 
 
@@ -160,3 +195,4 @@ class Ports:
     certificates: Certificates
     clock: Clock
     own_key_id: Callable[[], str]
+    uses: Uses

@@ -55,6 +55,15 @@ STAGES: Final = (
     "cosigned.positioned",
 )
 
+# crypto-signer: what happens a few times a year, when keys above the notary's are replaced
+KEY_STAGES: Final = (
+    "kek.begun",  # the next key is there and seals; what the one before sealed is as it was
+    "kek.resealed",  # every seed is sealed anew, no file is
+    "ca.prepared",  # the next CA is made, and named nowhere but in the signer's own folder
+    "ca.entered",  # it certifies, and has certified nothing again
+    "ca.ended",  # the one before has ended in the signer's own folder alone
+)
+
 _FACILITY: Final = "grace_common.testing.failpoints"
 _armed: Callable[[str], None] | None = None
 

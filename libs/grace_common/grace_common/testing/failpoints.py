@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from grace_common.contract.errors import Refused
-from grace_common.runtime.failpoint import STAGES
+from grace_common.runtime.failpoint import KEY_STAGES, STAGES
 
 LATER: Final = "later"
 WANTED: Final = "failpoint-wanted"
@@ -37,10 +37,10 @@ class Failpoint:
 
     def __init__(self, wanted: str, state_dir: Path) -> None:
         form = _FORM.fullmatch(wanted)
-        if form is None or form["stage"] not in STAGES:
+        if form is None or form["stage"] not in (*STAGES, *KEY_STAGES):
             raise Refused(
                 f"GRACE_FAILPOINT is {wanted!r}; expected a stage, STAGE:N for its Nth pass, or {LATER!r}; "
-                f"stages: {', '.join(STAGES)}"
+                f"stages: {', '.join((*STAGES, *KEY_STAGES))}"
             )
         self.wanted = wanted
         self._stage = form["stage"]

@@ -19,10 +19,18 @@ from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.clock import Clock
 from pydantic import ValidationError
 
-from grace_crypto_signer.adapters import directory_files, key_files, root_files
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
 from grace_crypto_signer.adapters.epoch_store import open_epoch
 from grace_crypto_signer.adapters.root_files import PublicRoot
-from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, octets, parse_sealed, pretty, text, write_private
+from grace_crypto_signer.adapters.sealing import (
+    KeyEncryptionKey,
+    octets,
+    parse_sealed,
+    pretty,
+    read_if_there,
+    text,
+    write_private,
+)
 from grace_crypto_signer.domain.keyring import Epoch
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.ports import SealedEpoch
@@ -34,7 +42,7 @@ _KIND: Final = "grace-keys-backup"
 _KEK_FILE: Final = "kek.sealed.json"
 # A witness that comes back without its memory could cosign a fork: what is restored gets another key instead.
 _LEFT_OUT: Final = ("witness.sealed.json",)
-_KEK_PUBLIC: Final = ("version", "id", "root", "sealed_to_root")
+_KEK_PUBLIC: Final = ("version", "id", "made_at", "root", "sealed_to_root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +113,11 @@ def make(
         raise Refused("the CA is being replaced: finish that first with `grace keys rotate ca`")
     files = {name: file.read_bytes() for name, file in key_files.sealed_files(folder).items() if name not in _LEFT_OUT}
     whole = orjson.loads(files[_KEK_FILE])
-    files[_KEK_FILE] = pretty({name: whole[name] for name in _KEK_PUBLIC})
+    files[_KEK_FILE] = pretty({name: whole[name] for name in _KEK_PUBLIC if name in whole})
     files |= {file.name: file.read_bytes() for file in directory_files.files(folder)}
     files["root.json"] = root_files.public_file(folder).read_bytes()
+    if (counted := read_if_there(key_uses.file(folder))) is not None:
+        files[key_uses.file(folder).name] = counted
     return Backup(now, files, epochs, certificates, probes(open_epoch(stored, kek) for stored in epochs))
 
 

@@ -42,6 +42,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("directory-[0-9]*.json"), key=lambda file: int(file.stem.removeprefix("directory-")))
 
 
+def signed_by(folder: Path, root: bytes) -> int:
+    """Return how many versions name a root, by its public key, as the one that signed them; raises Refused."""
+    return sum(KeyDirectory.parse(DsseEnvelope.parse(one).payload).root == root for one in signed_versions(folder))
+
+
 def newest(folder: Path) -> KeyDirectory | None:
     """Return the newest version, once all of them are verified from the first; raises Refused."""
     versions = signed_versions(folder)

@@ -79,7 +79,8 @@ def create(folder: Path, passphrase_file: Path, trust_domain: str, clock: Clock)
         sealed = [str(file) for name, file in files.items() if name not in ("kek", "ca.pem") and file.exists()]
         if sealed:
             raise Refused(f"{kek_file} is missing, without which {', '.join(sealed)} cannot be opened: restore it")
-        write_kek(folder, KeyEncryptionKey.generate(), read_passphrase(passphrase_file))
+        made = KeyEncryptionKey.generate(clock.now().replace(microsecond=0))
+        write_kek(folder, made, read_passphrase(passphrase_file))
     kek = open_kek(folder, passphrase_file)
     complete(folder, kek, trust_domain, clock, read_passphrase(passphrase_file))
     return True
@@ -199,11 +200,32 @@ def ca_id(folder: Path, *, waiting: bool = False) -> str:
 
 def made_at(folder: Path, purpose: str) -> datetime:
     """Return when a key was made; raises Refused."""
+    return described(folder, purpose)[1]
+
+
+def described(folder: Path, purpose: str) -> tuple[str, datetime]:
+    """Return the id of a key, `kek` included, and when it was made; no key is opened for that.
+
+    raises  Refused when its file does not say so
+    """
     file = _files(folder)[purpose]
-    try:
-        return datetime.fromisoformat(parse_sealed(read_file(file), str(file), VERSION)["made_at"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Refused(f"{file} does not say when its key was made") from error
+    stored = parse_sealed(read_file(file), str(file), VERSION)
+    if purpose == "kek" and "made_at" not in stored:
+        made = root_files.read_public(folder).made_at  # of a file that is older than the member: both were made then
+    else:
+        made = _time_of(stored, str(file))
+    if "id" not in stored:
+        raise Refused(f"{file} does not say which key it holds")
+    return str(stored["id"]), made
+
+
+def kek_is_changing(folder: Path) -> bool:
+    """Tell whether the key-encryption key was replaced, and what the one before sealed is not all sealed anew."""
+    old = read_if_there(_old_file(folder))
+    if old is None:
+        return False
+    newer = parse_sealed(old, str(_old_file(folder)), VERSION).get("kek")
+    return bool(newer == described(folder, "kek")[0])
 
 
 def open_kek(folder: Path, passphrase_file: Path) -> KeyEncryptionKey:
@@ -221,7 +243,7 @@ def kek_by_passphrase(folder: Path, passphrase: bytes, called: str = "the passph
         raise Refused(f"{file} is no sealed key-encryption key: {type(error).__name__}: {error}") from error
     if key is None:
         raise Refused(f"{called} does not open {file}")
-    return _with_older(folder, KeyEncryptionKey(stored["id"], key))
+    return _with_older(folder, KeyEncryptionKey(stored["id"], key, made_at=_kek_made_at(stored, str(file))))
 
 
 def kek_by_root(folder: Path, root: Root) -> KeyEncryptionKey:
@@ -232,13 +254,15 @@ def kek_by_root(folder: Path, root: Root) -> KeyEncryptionKey:
         id_, sealed = stored["id"], octets(stored["sealed_to_root"])
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{file} holds no key-encryption key that is sealed to a root: {error}") from error
-    return _with_older(folder, KeyEncryptionKey(id_, public.open(root, sealed, _kek_name(id_))))
+    made_at = _kek_made_at(stored, str(file))
+    return _with_older(folder, KeyEncryptionKey(id_, public.open(root, sealed, _kek_name(id_)), made_at=made_at))
 
 
 def write_kek(folder: Path, kek: KeyEncryptionKey, passphrase: bytes) -> None:
     """Write the key-encryption key under a passphrase and, where there is a root, sealed to it: one file, at once."""
     name = _kek_name(kek.id)
     stored: dict[str, Any] = {"version": VERSION, "id": kek.id}
+    stored |= {"made_at": kek.made_at.isoformat()} if kek.made_at is not None else {}
     stored |= seal_by_passphrase(kek.exported(), passphrase, name.encode(), _SCRYPT)
     if root_files.public_file(folder).exists():
         public: PublicRoot = root_files.read_public(folder)
@@ -254,14 +278,14 @@ def seal_kek_to(folder: Path, kek: KeyEncryptionKey, public: PublicRoot) -> None
     write_private(file, pretty({**stored, "root": public.id, "sealed_to_root": text(sealed)}))
 
 
-def begin_kek(folder: Path, kek: KeyEncryptionKey, passphrase: bytes) -> KeyEncryptionKey:
+def begin_kek(folder: Path, kek: KeyEncryptionKey, passphrase: bytes, now: datetime) -> KeyEncryptionKey:
     """Make the next key-encryption key; return it with the one before among its `older`, which it seals till the end.
 
     From here on new seals are the new key's and old ones open still, whatever happens before `finish_kek`.
     """
     if kek.older:
         raise Refused("the change of the key-encryption key before was not finished: finish it first")
-    new = KeyEncryptionKey.generate()
+    new = KeyEncryptionKey.generate(now)
     nonce, sealed = new.seal(kek.exported(), _old_name(kek.id))
     stored = {"version": VERSION, "id": kek.id, "kek": new.id, "nonce": text(nonce), "sealed": text(sealed)}
     write_private(_old_file(folder), pretty(stored))
@@ -314,6 +338,17 @@ def _with_older(folder: Path, kek: KeyEncryptionKey) -> KeyEncryptionKey:
         return kek  # of a change that came no further than this file
     old = kek.open(octets(stored["nonce"]), octets(stored["sealed"]), _old_name(stored["id"]))
     return replace(kek, older=(KeyEncryptionKey(stored["id"], old),))
+
+
+def _kek_made_at(stored: dict[str, Any], name: str) -> datetime | None:
+    return _time_of(stored, name) if "made_at" in stored else None
+
+
+def _time_of(stored: dict[str, Any], name: str) -> datetime:
+    try:
+        return datetime.fromisoformat(stored["made_at"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{name} does not say when its key was made") from error
 
 
 def _is_sealed_to_root(folder: Path) -> bool:

@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.note import VerifierKey
 
-from grace_crypto_signer.adapters import directory_files, key_files, root_files
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import LiveKek, read_if_there
 from grace_crypto_signer.adapters.state_lock import Busy, changing
 from grace_crypto_signer.domain.certificate import Authority
-from grace_crypto_signer.domain.keyring import SigningKey
+from grace_crypto_signer.domain.keyring import Level, SigningKey, Use
 from grace_crypto_signer.domain.notary import OwnKeys
 from grace_crypto_signer.settings import Settings
 
+OWN: Final[Sequence[Level]] = ("notary", "attestation", "witness")  # by a new key and a new version of the directory
 _log = structlog.get_logger(__name__)
 
 
@@ -32,21 +34,14 @@ class FileKeys:
         self._directory: tuple[int, KeyDirectory | None] = (0, None)
 
     def authority(self) -> Authority:
-        known = self._vault
-        try:
-            return self._opened().authority
-        except Refused as error:
-            # Sealed under a key that people have to bring. What was open goes on, while it is still what certifies.
-            if known is not None and key_files.ca_id(self._settings.state_dir) == known.own.authority.key_id:
-                return known.authority
-            raise Unready(f"the CA was replaced, and its key does not open: {error}") from error
+        return self._usable("ca").authority
 
     def own(self) -> OwnKeys:
         return self._opened().own
 
     def witness(self) -> SigningKey:
-        """Return the key that cosigns checkpoints now."""
-        return self._opened().witness
+        """Return the key that cosigns checkpoints now; raises Unready as `authority` does."""
+        return self._usable("witness").witness
 
     def log_keys(self, origin: str) -> Sequence[VerifierKey]:
         """Return the keys of a log that the newest key directory lists, those that ended too, the newest last."""
@@ -72,10 +67,12 @@ class FileKeys:
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
             return
-        for purpose in key_files.PURPOSES:
-            if policy.own_is_due(purpose, key_files.made_at(folder, purpose), now):
+        used = key_uses.read(folder)
+        for purpose in OWN:
+            before, made_at = key_files.described(folder, purpose)
+            if why := policy.due(purpose, Use(made_at, used.get(before, 0)), now):
                 made = key_files.make_key(folder, self._kek, purpose, now)
-                _log.info("own_key_made", purpose=purpose, key_id=made.key_id)
+                _log.info("own_key_made", purpose=purpose, why=why, key_id=made.key_id)
         versions = len(self.directories())
         vault = self._opened()
         renewed = directory_files.renew(folder, vault, vault.root, self._log_key(), now, self._life, versions)
@@ -91,6 +88,21 @@ class FileKeys:
 
     def _log_key(self) -> VerifierKey | None:
         return directory_files.log_key(self._settings.publication_dir)
+
+    def _usable(self, purpose: str) -> Vault:
+        """Return the open keys, the one for a purpose being that of now.
+
+        raises  Unready when it was replaced by one that does not open
+        """
+        known = self._vault
+        try:
+            return self._opened()
+        except Refused as error:
+            # Sealed under a key that people have to bring. What was open goes on, while it is still the one in use.
+            in_memory = None if known is None else {"ca": known.own.authority, "witness": known.witness}[purpose].key_id
+            if known is not None and key_files.described(self._settings.state_dir, purpose)[0] == in_memory:
+                return known
+            raise Unready(f"the {purpose} key was replaced by one that does not open: {error}") from error
 
     def _opened(self) -> Vault:
         """Return the open keys; the files are opened again when one of them changed."""

@@ -4,8 +4,10 @@ import os
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,20 +23,25 @@ SALT_BYTES: Final = 16
 _MOST_SCRYPT: Final = {"n": 1 << 20, "r": 16, "p": 16}  # a file that asks for more would only fill the memory
 
 
+_seals: Final[Counter[str]] = Counter()  # by the key's id, of the whole process, until they are written down
+
+
 @dataclass(frozen=True)
 class KeyEncryptionKey:
     """Seals and opens what is stored; `id` names it in what it sealed. Implements `Kek` with a key in this process.
 
-    older  keys that this one replaces, while what they sealed is being sealed anew
+    older    keys that this one replaces, while what they sealed is being sealed anew
+    made_at  None where its file does not say so
     """
 
     id: str
     _key: bytes = field(repr=False)
     older: tuple["KeyEncryptionKey", ...] = ()
+    made_at: datetime | None = field(default=None, compare=False)
 
     @classmethod
-    def generate(cls) -> "KeyEncryptionKey":
-        return cls(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES))
+    def generate(cls, now: datetime) -> "KeyEncryptionKey":
+        return cls(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES), made_at=now)
 
     def under(self, id_: str) -> "KeyEncryptionKey | None":
         """Return this key or an older one by its id."""
@@ -43,6 +50,7 @@ class KeyEncryptionKey:
     def seal(self, secret: bytes, what: str) -> tuple[bytes, bytes]:
         """Return nonce and ciphertext; `what` names purpose, id and version of the secret."""
         nonce = secrets.token_bytes(NONCE_BYTES)
+        _seals[self.id] += 1
         return nonce, AESGCM(self._key).encrypt(nonce, secret, self._associated(what))
 
     def open(self, nonce: bytes, sealed: bytes, what: str) -> bytes:
@@ -60,6 +68,13 @@ class KeyEncryptionKey:
         return f"{what}|{self.id}".encode()
 
 
+def seals_made() -> Mapping[str, int]:
+    """Return how many seals each key has made in this process since this was asked last."""
+    made = dict(_seals)
+    _seals.clear()
+    return made
+
+
 class LiveKek:
     """The key-encryption key of a process that goes on while the key is changed. Implements `Kek`.
 
@@ -73,6 +88,12 @@ class LiveKek:
     @property
     def id(self) -> str:
         return self._current.id
+
+    def newest(self) -> KeyEncryptionKey:
+        """Return the key as it is stored now, else the one that people brought; raises Refused."""
+        if self._reopen is not None:
+            self._current = self._reopen()
+        return self._current
 
     def seal(self, secret: bytes, what: str) -> tuple[bytes, bytes]:
         """Seal by the newest key that is known; whoever must not fall behind asks `under` first."""

@@ -30,6 +30,10 @@ class Authority:
     certificate: x509.Certificate
     trust_domain: str
 
+    @property
+    def key_id(self) -> str:
+        return key_id(self.key.public_key().public_bytes_raw())
+
     @classmethod
     def create(cls, key: Ed25519PrivateKey, trust_domain: str, *, serial: int, now: datetime) -> "Authority":
         """Return a CA with a self-signed certificate."""
@@ -84,7 +88,7 @@ class Authority:
                 f"({self.certificate.not_valid_after_utc.isoformat()})"
             )
         mine = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        once = f"grace-certificate:{key_id(self.key.public_key().public_bytes_raw())}|{certificate.serial_number}"
+        once = f"grace-certificate:{self.key_id}|{certificate.serial_number}"
         builder = (
             x509.CertificateBuilder()
             .subject_name(certificate.subject)

@@ -1,10 +1,10 @@
 """Operation keys: each operation has an Ed25519 key of its own, derived from the seed of its epoch, never stored."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,6 +15,9 @@ from grace_common.transparency.statement import key_id
 
 SEED_BYTES: Final = 32
 OPERATION_INFO: Final = b"grace/operation/v1|ed25519"
+
+Level: TypeAlias = Literal["epoch", "notary", "attestation", "witness", "kek", "ca", "root", "workload"]
+Reason: TypeAlias = Literal["age", "count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +79,47 @@ class Keyring:
 
 
 @dataclass(frozen=True, slots=True)
-class RotationPolicy:
-    """When a key has done enough.
+class Use:
+    """How far a key is used: since when, how often."""
 
-    epoch_age, epoch_operations  after which the next epoch seed is made, whichever comes first
-    own_age                      after which the notary's and the attestation's key are replaced
-    witness_age                  after which the witness's is; None: only when people say so
+    since: datetime
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long and how often a key is used, at the most; None: without end."""
+
+    age: timedelta | None = None
+    times: int | None = None
+
+    def spent(self, use: Use, now: datetime) -> Reason | None:
+        """Return by what a key has done enough; None while it has not, or has yet to begin."""
+        if use.since > now:
+            return None
+        if self.times is not None and use.times >= self.times:
+            return "count"
+        return "age" if self.age is not None and now - use.since >= self.age else None
+
+
+@dataclass(frozen=True)
+class RotationPolicy:
+    """When a key has done enough, for each level that has a limit. What is counted:
+
+    epoch        operations that have keys of it
+    notary       operations' keys that it announced
+    attestation  statements that it signed
+    witness      checkpoints that it cosigned
+    kek          seals that it made. Each has a nonce of 96 random bits, of which one key may use 2^32 (NIST SP 800-38D,
+                 section 8.3); what was sealed anew counts again, as its nonce does
+    ca           certificates that it issued, but those of another CA that it certified again
+    root         versions of the key directory that it signed
+    workload     records that it sealed, as the notary read them
     """
 
-    epoch_age: timedelta
-    epoch_operations: int
-    own_age: timedelta
-    witness_age: timedelta | None = None
+    limits: Mapping[Level, Limit]
 
-    def epoch_is_due(self, since: datetime, operations: int, now: datetime) -> bool:
-        """Tell whether the next epoch is due; not while the newest one has yet to begin."""
-        return since <= now and (operations >= self.epoch_operations or now - since >= self.epoch_age)
-
-    def own_is_due(self, purpose: str, made_at: datetime, now: datetime) -> bool:
-        """Tell whether one of the signer's own keys is due: the CA's never is, that is for people to decide."""
-        age = {"notary": self.own_age, "attestation": self.own_age, "witness": self.witness_age}.get(purpose)
-        return age is not None and now - made_at >= age
+    def due(self, level: Level, use: Use, now: datetime) -> Reason | None:
+        """Return by what the next key of a level is due; None while it is not."""
+        limit = self.limits.get(level)
+        return None if limit is None else limit.spent(use, now)

@@ -4,7 +4,7 @@ Nothing here but the input decides the output: keys are derived, ids derive, tim
 notarised twice is one entry, whatever it was signed together with, and the notary needs no outbox.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +51,7 @@ class Notary:
         self.keyring = keyring
         self.own = own
         self.derived = 0  # operation keys made so far
+        self.signed: Counter[str] = Counter()  # statements by the id of the notary's and of the attestation's key
         self._remembered = remembered
         self._operations: OrderedDict[tuple[str, int], SigningKey] = OrderedDict()
 
@@ -102,6 +103,7 @@ class Notary:
         for ordinal, attested in attestations.items():
             own = self.own.attestation
             leaf = sign_attestation(attested, own.key_id, own.sign).encode()
+            self.signed[own.key_id] += 1
             entry_id = answer_id(UUID(fact.id), ArtifactAttested.TYPE, ordinal)
             entries.append(_draft(fact, str(entry_id), ArtifactAttested.TYPE, leaf=leaf))
         return entries
@@ -137,6 +139,7 @@ class Notary:
         return _draft(fact, fact.id, fact.type, statement, signing, actor=fact.actor, service=service, payload=value)
 
     def _announce(self, signing: SigningKey, epoch: Epoch, fact: Fact) -> Draft:
+        self.signed[self.own.notary.key_id] += 1
         entry_id = str(uuid5(UUID(fact.operation), f"key|{epoch.number}"))
         statement = _own_statement(
             fact,

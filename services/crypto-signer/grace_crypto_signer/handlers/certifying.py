@@ -27,7 +27,8 @@ async def certify(event: ProducerEnrolled, ports: Ports, work: Work) -> list[Cer
     """Certify the public key that an operator enrolled; its roles say what its requests may do."""
     subject = f"{topics.OUTSIDE}/{event.name}"
     public_key = _public_key(event.public_key)
-    certificate = ports.authority().issue(
+    authority = ports.authority()
+    certificate = authority.issue(
         # The serial derives from the event: handled again, it is the same certificate and not a second one.
         subject,
         public_key,
@@ -40,6 +41,7 @@ async def certify(event: ProducerEnrolled, ports: Ports, work: Work) -> list[Cer
     if known is not None and (known.subject != subject or known.revoked_at is not None):
         raise Refused(f"key {issued.key_id} is {'revoked' if known.revoked_at else known.subject}: enrol another key")
     await ports.certificates.keep(issued)
+    ports.uses.count(authority.key_id)
     work.note(key_id=issued.key_id, subject=subject)
     return [issued]
 

@@ -1,6 +1,7 @@
 """Hearing every notarised topic: each record becomes signed entries on `grace.signature.v1`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,9 +14,9 @@ from grace_common.runtime.seal import SealedRecord
 
 from grace_crypto_signer.domain.entry import Draft, groups, sign, signed
 from grace_crypto_signer.domain.entry import records as to_records
-from grace_crypto_signer.domain.keyring import RotationPolicy
+from grace_crypto_signer.domain.keyring import RotationPolicy, Use
 from grace_crypto_signer.domain.notary import Notary
-from grace_crypto_signer.ports import Epochs, Keys, Producer
+from grace_crypto_signer.ports import Epochs, Keys, Producer, Uses
 
 _AT_A_STRETCH: Final = 50  # records between two turns of everything else in this process (10 ms)
 _log = structlog.get_logger(__name__)
@@ -31,6 +32,7 @@ class Notarizing:
         producer: Producer,
         clock: Clock,
         policy: RotationPolicy,
+        uses: Uses,
         *,
         keys_every_s: float,
     ) -> None:
@@ -39,6 +41,7 @@ class Notarizing:
         self._producer = producer
         self._clock = clock
         self._policy = policy
+        self._uses = uses
         self._keys_every_s = keys_every_s
         self._notary: Notary | None = None
         self._directories = 0  # versions published so far
@@ -54,10 +57,12 @@ class Notarizing:
         notary = await self._ready()
         async with self._signing:
             entries: list[Draft] = []
+            sealed: Counter[str] = Counter()
             for number, record in enumerate(records, 1):
                 try:
                     signer = record.signer
                     entries += notary.notarize(record.topic, record.key, record.value, signer.principal, signer.key_id)
+                    sealed[signer.key_id] += 1
                 except Refused as error:
                     # Whoever consumes the topic refuses it too and leaves its trace; here it only must not be signed.
                     _log.warning("not_notarized", topic=record.topic, offset=record.offset, why=str(error))
@@ -70,6 +75,9 @@ class Notarizing:
             if entries:
                 failpoint.reached("notary", "signed")
                 await self._producer.sign(to_records(entries))
+            for key_id, times in (sealed + notary.signed).items():
+                self._uses.count(key_id, times)
+            notary.signed.clear()
 
     async def follow_keys(self) -> None:
         """Every now and then, replace what is due and take in what was replaced; runs until cancelled."""
@@ -92,9 +100,9 @@ class Notarizing:
         now, derived = self._clock.now(), self._notary.derived if self._notary is not None else 0
         use = await self._epochs.use(derived - self._counted)
         self._counted = derived
-        if self._policy.epoch_is_due(use.since, use.operations, now):
+        if why := self._policy.due("epoch", Use(use.since, use.operations), now):
             made = await self._epochs.rotate(now)
-            _log.info("epoch_made", number=made.number, after_operations=use.operations)
+            _log.info("epoch_made", number=made.number, why=why, after_operations=use.operations)
 
     async def refresh(self) -> None:
         """Take in epochs, own keys and directories that were made since, by whomever."""

@@ -27,7 +27,7 @@ from grace_common.transparency.witness import Seen, check_growth, open_signed, s
 from prometheus_client import Counter, Gauge
 
 from grace_crypto_signer.domain.keyring import SigningKey
-from grace_crypto_signer.ports import Producer, Witnessed, WitnessMemory
+from grace_crypto_signer.ports import Producer, Uses, Witnessed, WitnessMemory
 
 COSIGNED_SIZE: Final = Gauge("grace_witness_cosigned_size", "Entries below the newest checkpoint that was cosigned")
 INCONSISTENT: Final = Counter("grace_witness_inconsistent_total", "Checkpoints that the witness refused to cosign")
@@ -47,6 +47,7 @@ class Witnessing:
         key: Callable[[], SigningKey],
         listed: Callable[[str], Sequence[VerifierKey]],
         clock: Clock,
+        uses: Uses,
         *,
         log_key: VerifierKey | None,
         every_s: float,
@@ -58,6 +59,7 @@ class Witnessing:
         self._key = key
         self._listed = listed  # the keys of a log by the key directory, the newest last
         self._clock = clock
+        self._uses = uses
         self._log_key = log_key
         self._every_s = every_s
         self._newest: bytes | None = None
@@ -141,6 +143,7 @@ class Witnessing:
         own = self._key()  # as it is now: a command replaces it while this runs
         witness = VerifierKey(self._name, own.public_key, SignatureType.COSIGNATURE)
         _, cosigned = tree.cosigned(witness, own.sign, int(now.timestamp()))
+        self._uses.count(own.key_id)
         await self._memory.keep(known, tree, cosigned)  # before anybody sees it
         event = CheckpointCosigned(
             tree_size=tree.checkpoint.size,

@@ -1,5 +1,6 @@
 """Keys from fixed seeds, and envelopes around facts, for the tests of this service."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grace_common.contract import envelope
 from grace_common.contract.envelope import Envelope
+from grace_common.contract.errors import Unready
 from grace_common.contract.events.base import Event
 from grace_common.contract.events.signature import EntriesNotarized, NotarizedEntry
 from grace_crypto_signer.domain.keyring import Epoch, Keyring, SigningKey
@@ -32,6 +34,25 @@ OWN = OwnKeys(
 FIRST = Epoch(1, datetime(1970, 1, 1, tzinfo=UTC), sha256(b"first").digest())
 SECOND = Epoch(2, datetime(2027, 1, 1, tzinfo=UTC), sha256(b"second").digest())
 KEYRING = Keyring([FIRST, SECOND])
+
+
+@dataclass
+class MemoryUses:
+    """Implements `Uses`; another one changes the folder as often as told."""
+
+    waiting: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
+    busy: int = 0
+
+    def count(self, key_id: str, times: int = 1) -> None:
+        self.waiting[key_id] += times
+
+    def write_down(self) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise Unready("another one changes the folder")
+        self.written.update(self.waiting)
+        self.waiting.clear()
 
 
 @dataclass

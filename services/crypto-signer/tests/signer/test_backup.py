@@ -157,7 +157,7 @@ async def test_a_backup_opens_with_no_passphrase(kept: Kept) -> None:
     passphrase = key_files.read_passphrase(kept.settings.passphrase_file)
     stored = orjson.loads(kept.backup.files["kek.sealed.json"])
 
-    assert set(stored) == {"version", "id", "root", "sealed_to_root"}
+    assert set(stored) == {"version", "id", "made_at", "root", "sealed_to_root"}
     assert passphrase not in kept.backup.encode()
     assert "root.sealed.json" not in kept.backup.files
     assert kept.backup.encode() == Backup.parse(kept.backup.encode(), "backup.json").encode()
@@ -285,7 +285,9 @@ async def test_a_change_of_the_key_encryption_key_that_was_cut_short_is_finished
     before = key_files.load(kept.folder, kept.settings.passphrase_file, DOMAIN)
     seeds = (await PostgresEpochs(database, before.kek).load()).epochs
     passphrase = key_files.read_passphrase(kept.settings.passphrase_file)
-    begun = key_files.begin_kek(kept.folder, key_files.open_kek(kept.folder, kept.settings.passphrase_file), passphrase)
+    begun = key_files.begin_kek(
+        kept.folder, key_files.open_kek(kept.folder, kept.settings.passphrase_file), passphrase, TIME
+    )
     with pytest.raises(Refused, match="is being changed: finish that first"):
         await key_commands.backup(kept.settings, KeyRequest(file=kept.folder.parent / "none.json"))
 

@@ -340,7 +340,7 @@ async def test_a_sealed_signer_certifies_on_until_a_ca_comes_that_it_cannot_open
 
     await signer.rotate()
 
-    with pytest.raises(Unready, match="the CA was replaced, and its key does not open"):
+    with pytest.raises(Unready, match="the ca key was replaced by one that does not open"):
         keys.authority()
 
 

@@ -10,7 +10,8 @@ import pytest
 from grace_common.contract import envelope
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
-from grace_common.contract.events.signature import KeyDirectoryPublished, NotaryKeyPublished
+from grace_common.contract.events.round import TaskCompleted
+from grace_common.contract.events.signature import ArtifactAttested, KeyDirectoryPublished, NotaryKeyPublished
 from grace_common.contract.events.task import KeyRevocationRequested, ProducerEnrolled, TaskSubmitted
 from grace_common.runtime.operation import Operation
 from grace_common.runtime.router import Work
@@ -21,14 +22,14 @@ from grace_common.transparency.directory import KeyDirectory, digest_of, sign_di
 from grace_common.transparency.dsse import verify_envelope
 from grace_common.transparency.statement import OperationKey, PublishedKey, Statement, read_leaf
 from grace_crypto_signer.domain.certificate import Authority
-from grace_crypto_signer.domain.keyring import Epoch, Keyring, RotationPolicy, SigningKey
+from grace_crypto_signer.domain.keyring import Epoch, Keyring, Limit, RotationPolicy, SigningKey
 from grace_crypto_signer.domain.notary import KEY_ENTRY, OwnKeys
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.handlers.certifying import Restating, certify, revoke
 from grace_crypto_signer.handlers.notarizing import Notarizing
 from grace_crypto_signer.ports import EpochUse, Ports
 
-from .examples import FIRST, KEYRING, OWN, SECOND, TIME, Stated, entries_of, private_key
+from .examples import FIRST, KEYRING, OWN, SECOND, TIME, MemoryUses, Stated, entries_of, private_key
 
 SIGNER = Signer("service/gateway", "3f" * 16)
 
@@ -138,7 +139,7 @@ class MemoryKeys:
         return self.signed
 
 
-POLICY = RotationPolicy(timedelta(days=1), epoch_operations=100, own_age=timedelta(days=90))
+POLICY = RotationPolicy({"epoch": Limit(timedelta(days=1), 100)})
 
 
 def record(stated: Stated) -> SealedRecord:
@@ -155,10 +156,20 @@ def epochs_of(values: Sequence[bytes]) -> list[int]:
 
 
 def notarizing(
-    topics: MemoryTopics, epochs: MemoryEpochs | None = None, keys: MemoryKeys | None = None, now: datetime = TIME
+    topics: MemoryTopics,
+    epochs: MemoryEpochs | None = None,
+    keys: MemoryKeys | None = None,
+    now: datetime = TIME,
+    uses: MemoryUses | None = None,
 ) -> Notarizing:
     return Notarizing(
-        epochs or MemoryEpochs(), keys or MemoryKeys(), topics, FixedClock(now), POLICY, keys_every_s=0.001
+        epochs or MemoryEpochs(),
+        keys or MemoryKeys(),
+        topics,
+        FixedClock(now),
+        POLICY,
+        uses or MemoryUses(),
+        keys_every_s=0.001,
     )
 
 
@@ -185,6 +196,18 @@ async def test_a_statement_names_the_key_that_its_record_was_sealed_with() -> No
     assert statement is not None
     assert statement.sealed_with == SIGNER.key_id
     assert Statement.parse(statement.encode()) == statement
+
+
+async def test_each_use_of_a_key_is_counted_for_whoever_writes_it_down() -> None:
+    uses, topics = MemoryUses(), MemoryTopics()
+    handler, approved = notarizing(topics, uses=uses), Stated(TaskCompleted.example(), id=uuid4(), operation=uuid4())
+    operations = [Stated(TaskSubmitted.example(), id=uuid4(), operation=uuid4()) for _ in range(3)]
+
+    await handler.handle([record(one) for one in (*operations, operations[0], approved)])
+
+    attested = types(topics.signed).count(ArtifactAttested.TYPE)
+    assert attested > 0
+    assert uses.waiting == {OWN.notary.key_id: 4, OWN.attestation.key_id: attested, SIGNER.key_id: 5}
 
 
 async def test_after_an_outage_the_same_records_give_the_same_entries() -> None:
@@ -386,7 +409,7 @@ def verified(values: Sequence[bytes]) -> int:
 @pytest.fixture
 def ports() -> Ports:
     authority = Authority.create(private_key("ca"), "grace.local", serial=1, now=TIME)
-    return Ports(lambda: authority, MemoryCertificates(), FixedClock(TIME), lambda: "own key")
+    return Ports(lambda: authority, MemoryCertificates(), FixedClock(TIME), lambda: "own key", MemoryUses())
 
 
 def work(event: ProducerEnrolled | KeyRevocationRequested, id_: UUID | None = None) -> Work:

@@ -1,6 +1,6 @@
 """Operation keys."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -8,7 +8,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from grace_common.contract.errors import Refused
-from grace_crypto_signer.domain.keyring import OPERATION_INFO, Epoch, Keyring, SigningKey
+from grace_crypto_signer.domain.keyring import (
+    OPERATION_INFO,
+    Epoch,
+    Keyring,
+    Limit,
+    RotationPolicy,
+    SigningKey,
+    Use,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +95,33 @@ def test_without_a_seed_nothing_is_signed() -> None:
         Keyring([])
     with pytest.raises(Refused, match="31 bytes"):
         Epoch(1, FIRST.not_before, bytes(31))
+
+
+AGES = st.integers(0, 10_000).map(lambda hours: timedelta(hours=hours))
+
+
+@given(st.none() | AGES, st.none() | st.integers(1, 100), AGES, st.integers(0, 200))
+def test_a_key_is_due_from_the_moment_on_that_either_limit_is_met(
+    most: timedelta | None, most_times: int | None, age: timedelta, times: int
+) -> None:
+    policy = RotationPolicy({"kek": Limit(most, most_times)})
+
+    why = policy.due("kek", Use(FIRST.not_before, times), FIRST.not_before + age)
+
+    by_age, by_count = most is not None and age >= most, most_times is not None and times >= most_times
+    assert (why is not None) == (by_age or by_count)
+    assert (why == "count") == by_count
+    # Once it is due it stays so, however long it waits and however often it is used meanwhile.
+    later = Use(FIRST.not_before, times + 1)
+    assert why is None or policy.due("kek", later, FIRST.not_before + age + timedelta(hours=1)) is not None
+    assert policy.due("ca", Use(FIRST.not_before, times), FIRST.not_before + age) is None
+
+
+def test_a_key_that_has_yet_to_begin_is_never_due() -> None:
+    policy = RotationPolicy({"epoch": Limit(timedelta(0), 1)})
+
+    assert policy.due("epoch", Use(SECOND.not_before, 9), SECOND.not_before - timedelta(seconds=1)) is None
+    assert policy.due("epoch", Use(SECOND.not_before, 9), SECOND.not_before) == "count"
 
 
 def test_no_representation_shows_a_secret() -> None:

@@ -4,17 +4,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.directory import KeyDirectory, follow
 from grace_common.transparency.note import VerifierKey
-from grace_crypto_signer import key_commands
-from grace_crypto_signer.adapters import directory_files, key_files, root_files
-from grace_crypto_signer.adapters.keystore import FileKeys
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
+from grace_crypto_signer.adapters.keystore import OWN, FileKeys
 from grace_crypto_signer.adapters.sealing import LiveKek, write_private
 from grace_crypto_signer.adapters.share_files import split_root
 from grace_crypto_signer.domain.root import Root
-from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 
 from .examples import TIME
@@ -104,15 +102,38 @@ def test_the_witness_key_is_replaced_by_age_where_a_setting_says_so_and_the_cas_
     assert keys.own().authority == ca
 
 
-async def test_the_status_says_what_is_due(settings: Settings) -> None:
-    told = await key_commands.status(settings.model_copy(update={"own_key_days": 0.000001}), KeyRequest())
+@pytest.mark.parametrize("purpose", OWN)
+def test_own_keys_are_replaced_by_the_count_of_their_uses(settings: Settings, purpose: str) -> None:
+    limits = {"notary": "notary_operations", "attestation": "attestation_statements", "witness": "witness_checkpoints"}
+    keys = keys_of(settings.model_copy(update={limits[purpose]: 3}))
+    keys.renew(TIME)
+    before, _ = key_files.described(settings.state_dir, purpose)
+    others = {one: key_files.described(settings.state_dir, one) for one in OWN if one != purpose}
 
-    assert {purpose: key["due"] for purpose, key in told["keys"].items()} == {
-        "ca": False,
-        "notary": True,
-        "attestation": True,
-        "witness": False,
-    }
+    key_uses.add(settings.state_dir, {before: 2})
+    keys.renew(TIME + timedelta(minutes=1))
+    assert key_files.described(settings.state_dir, purpose)[0] == before
+    key_uses.add(settings.state_dir, {before: 1})
+    keys.renew(TIME + timedelta(minutes=2))
+    keys.renew(TIME + timedelta(minutes=3))
+
+    assert [key.key_id == before for key in newest(settings).of(purpose)] == [True, False]
+    assert {one: key_files.described(settings.state_dir, one) for one in others} == others
+
+
+async def test_a_sealed_signers_witness_goes_on_until_its_key_is_one_that_does_not_open(settings: Settings) -> None:
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    before = keys.witness()
+    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
+    passphrase = key_files.read_passphrase(settings.passphrase_file)
+
+    changed = key_files.finish_kek(settings.state_dir, key_files.begin_kek(settings.state_dir, kek, passphrase, TIME))
+    assert keys.witness() == before
+    key_files.make_key(settings.state_dir, changed, "witness", TIME)
+
+    with pytest.raises(Unready, match="the witness key was replaced by one that does not open"):
+        keys.witness()
 
 
 def test_a_version_is_followed_by_the_next_before_it_expires(settings: Settings) -> None:

@@ -106,13 +106,13 @@ def test_a_change_of_the_key_encryption_key_can_stop_anywhere(folder: Path) -> N
     before = key_files.load(folder, folder / "kek-passphrase", DOMAIN)
     passphrase = key_files.read_passphrase(folder / "kek-passphrase")
 
-    begun = key_files.begin_kek(folder, before.kek, passphrase)
+    begun = key_files.begin_kek(folder, before.kek, passphrase, TIME)
     stopped = key_files.load(folder, folder / "kek-passphrase", DOMAIN)
     assert stopped.kek == begun
     assert stopped.own == before.own
     assert begun.under(before.kek.id) == before.kek
     with pytest.raises(Refused, match="finish it first"):
-        key_files.begin_kek(folder, stopped.kek, passphrase)
+        key_files.begin_kek(folder, stopped.kek, passphrase, TIME)
 
     finished = key_files.finish_kek(folder, stopped.kek)
     after = key_files.load(folder, folder / "kek-passphrase", DOMAIN)
@@ -127,7 +127,7 @@ def test_a_change_of_the_key_encryption_key_can_stop_anywhere(folder: Path) -> N
 def test_a_change_that_came_no_further_than_its_first_file_is_forgotten(folder: Path) -> None:
     before = kek(folder)
     untouched = (folder / "kek.sealed.json").read_bytes()
-    key_files.begin_kek(folder, before, b"x")
+    key_files.begin_kek(folder, before, b"x", TIME)
     write_private(folder / "kek.sealed.json", untouched)
 
     assert kek(folder) == before
@@ -169,7 +169,7 @@ def test_a_damaged_root_is_refused(folder: Path, change: dict[str, object]) -> N
 
 
 def test_a_key_encryption_key_says_nothing_of_itself() -> None:
-    made = KeyEncryptionKey.generate()
+    made = KeyEncryptionKey.generate(TIME)
 
     assert made.exported().hex() not in repr(replace(made, older=(KEK,)))
     assert KEK.exported().hex() not in repr(replace(made, older=(KEK,)))

@@ -26,7 +26,7 @@ from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.handlers.witnessing import INCONSISTENT, Witnessing
 from grace_crypto_signer.ports import Witnessed
 
-from .examples import TIME, Stated
+from .examples import TIME, MemoryUses, Stated
 
 SIGNER = SeededKey("witness")
 KEY = SIGNER.named("grace.local/witness", SignatureType.COSIGNATURE)
@@ -105,6 +105,7 @@ class Scene:
     trusted: VerifierKey | None = None
     signer: SeededKey = SIGNER
     listed: list[VerifierKey] = field(default_factory=list)
+    uses: MemoryUses = field(default_factory=MemoryUses)
     witness: Witnessing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,6 +121,7 @@ class Scene:
             lambda: SigningKey(self.signer.key_id, self.signer.public_key, self.signer.sign),
             lambda origin: [key for key in self.listed if key.name == origin],
             FixedClock(),
+            self.uses,
             log_key=self.trusted,
             every_s=0.001,
         )
@@ -438,6 +440,7 @@ async def test_the_memory_in_the_database_survives_a_change_of_the_logs_key(data
             lambda: SigningKey(SIGNER.key_id, SIGNER.public_key, SIGNER.sign),
             lambda origin: scene.listed,
             FixedClock(),
+            MemoryUses(),
             log_key=None,
             every_s=0.001,
         )
