@@ -3,9 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,14 +30,16 @@ from grace_common.contract.events.witness import CheckpointCosigned
 from grace_common.runtime.database import Database
 from grace_common.runtime.identity import Workload, key_id
 from grace_common.runtime.service import Service
+from grace_common.testing.failpoints import deaths
 from grace_common.testing.ledger import MemoryLog
 from grace_common.transparency.attestation import Attestation
 from grace_common.transparency.checkpoint import open_checkpoint
 from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import OperationKey, PublishedKey, read_leaf
+from grace_common.transparency.statement import key_id as id_of
 from grace_crypto_signer import key_commands
-from grace_crypto_signer.adapters import key_files
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.domain.certificate import stated as certificate_of
 from grace_crypto_signer.main import build, compose
@@ -405,6 +408,108 @@ async def test_a_signer_that_starts_after_the_ca_was_replaced_knows_everybody(
     async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(settings)):
         await deployment.send("gateway", task, workload=workload(settings, "gateway"))
         await entry_of(entries, lambda one: one.entry_id == task.id)
+
+
+async def test_every_level_is_replaced_by_age_and_by_count_under_load_and_no_record_is_lost_or_unverifiable(
+    deployment: Deployment, settings: Settings
+) -> None:
+    """First by count, then by age, the running signer being the only one that replaces anything."""
+    folder, gateway = settings.state_dir, workload(settings, "gateway")
+    levels = ("kek", "ca", "notary", "attestation", "witness")
+    never, second = {"kek_days": 9_000.0, "own_key_days": 9_000.0, "ca_days": 9_000.0}, 1 / 86_400
+    own = {"notary_operations": 40, "attestation_statements": 1, "witness_checkpoints": 1}
+    by_count = {**never, **own, "kek_seals": 1_000, "ca_certificates": 1, "root_days": 9_000.0, "workload_records": 100}
+    by_age = {"kek_days": second, "own_key_days": second, "ca_days": second, "witness_key_days": second}
+    sent: list[UUID] = []
+    heard: list[bytes] = []
+    stated_ids: set[UUID] = set()
+    authorities: dict[tuple[str, str], bytes] = {}
+
+    def ids() -> dict[str, str]:
+        for key in key_files.authorities(folder).keys:
+            authorities["ca", id_of(key)] = key
+        return {level: key_files.described(folder, level)[0] for level in levels}
+
+    async def replaced(limits: dict[str, float | int], wanted: Collection[str]) -> None:
+        """Send records, deliveries among them, until the running signer has replaced what is wanted."""
+        before, begun = ids(), len(sent)
+        more = {"epochs_every_s": 0.2, "identities_dir": settings.identity_dir.parent, "ca_overlap_days": second}
+        limited = settings.model_copy(update={**more, **limits})
+        async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(limited)):
+
+            async def hear(until: Callable[[], bool]) -> None:
+                async with asyncio.timeout(120):
+                    while not until():
+                        for entry in entries_of([(await entries.getone()).value]):
+                            heard.append(entry.leaf.encode())
+                            if read_leaf(heard[-1])[1] is not None:
+                                stated_ids.add(entry.entry_id)
+
+            async with asyncio.timeout(120):
+                while len(sent) < begun + 60 or any(ids()[level] == before[level] for level in wanted):
+                    task = TaskSubmitted.example().model_copy(update={"task_id": uuid4()})
+                    done = TaskCompleted.example().model_copy(update={"task_id": task.task_id})
+                    facts = [replace(stated(one), operation=uuid4()) for one in (task, done)]
+                    # As it is now: the running signer gives services other keys as well.
+                    for service, fact in zip(("gateway", "mtl-orchestrator"), facts, strict=True):
+                        await deployment.send(service, fact, workload=workload(settings, service))
+                        sent.append(fact.id)
+            await hear(lambda: stated_ids.issuperset(sent))
+
+    key_uses.add(folder, {ids()["kek"]: 990, ids()["witness"]: 1})
+    await replaced(by_count, levels)
+    assert workload(settings, "gateway").key != gateway.key
+    await replaced(by_age, levels)
+
+    vault = key_files.load(folder, settings.passphrase_file, settings.trust_domain)
+    authorities["ca", vault.own.authority.key_id] = vault.own.authority.public_key
+    checked = check_entries(list(enumerate(heard)), authorities)
+    assert (checked.faults, checked.pending) == ([], [])
+    directory = directory_files.newest(folder)
+    assert directory is not None
+    assert len(directory.of("ca")) == len(vault.authorities.keys) >= 3
+    assert min(len(directory.of(purpose)) for purpose in ("notary", "attestation", "witness")) >= 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "limits"),
+    [
+        ("kek.begun", {"kek_days": 1e-6}),
+        ("kek.resealed", {"kek_days": 1e-6}),
+        ("ca.prepared", {"ca_days": 1e-6}),
+        ("ca.entered", {"ca_days": 1e-6}),
+        ("ca.ended", {"ca_days": 1e-6, "ca_overlap_days": 0.0}),
+    ],
+)
+async def test_a_replacement_in_which_the_signer_dies_is_finished_by_the_next_one(
+    deployment: Deployment, settings: Settings, stage: str, limits: dict[str, float]
+) -> None:
+    identities = {"epochs_every_s": 0.1, "identities_dir": settings.identity_dir.parent}
+    dies = settings.model_copy(update={**identities, **limits, "failpoint": stage})
+    killed = await asyncio.to_thread(run, dies)
+    assert (killed.returncode, deaths(settings.state_dir)[-1].stage) == (-signal.SIGKILL, stage), killed.stderr
+    fact = stated(TaskSubmitted.example().model_copy(update={"task_id": uuid4()}))
+
+    lasting = settings.model_copy(update={**identities, "ca_overlap_days": 0.0})
+    async with deployment.reading("audit-log", topics.SIGNATURE) as entries, running(build(lasting)):
+        async with asyncio.timeout(60):
+            await one_of_each(settings)
+        await deployment.send("gateway", fact, workload=workload(settings, "gateway"))
+        await entry_of(entries, lambda one: one.entry_id == fact.id)
+
+    vault = key_files.load(settings.state_dir, settings.passphrase_file, settings.trust_domain)
+    assert workload(settings, "gateway").authorities == vault.authorities
+
+
+async def one_of_each(settings: Settings) -> None:
+    """Return once one KEK seals everything, and one CA counts in every folder."""
+    folder = settings.state_dir
+    while True:
+        counting = (key_files.authorities(folder), workload(settings, "gateway").authorities)
+        whole = not key_files.kek_is_changing(folder) and not key_files.next_ca_file(folder).exists()
+        if whole and all(len(known.held) == 1 for known in counting):
+            return
+        await asyncio.sleep(0.05)
 
 
 def test_without_its_passphrase_the_service_does_not_start(settings: Settings, tmp_path: Path) -> None:
