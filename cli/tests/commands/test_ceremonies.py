@@ -1,6 +1,7 @@
 """`grace keys split`, `backup`, `restore`, `drill`, … on a state folder, with the signer's own commands."""
 
 import json
+import re
 import socket
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from grace_audit_log.adapters.log_key import FileLogKeys
 from grace_cli.errors import Exit
+from grace_cli.stack.credentials import write_env_file
 from grace_cli.stack.home import Home
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.note import VerifierKey
@@ -102,11 +104,25 @@ def test_the_status_says_who_holds_the_root(run: Run, state: Path, words: Path, 
     first = run("keys", "status")
     assert "still kept by the signer; shares: handed out to nobody" in first.out
     assert "its passphrase is kept beside it" in first.out
+    assert re.search(r"kek          made .*, \d+ days ago; used \d+ times\n", first.out)
 
     split(run, tmp_path, words)
 
     told = run("keys", "status", "--json").json
     assert (told["root_kept_by_the_signer"], told["holders"]) == (False, list(PEOPLE))
+
+
+def test_the_status_says_what_is_due_why_and_by_which_command(
+    run: Run, home: Home, state: Path, words: Path, tmp_path: Path
+) -> None:
+    split(run, tmp_path, words)
+    limits = {"GRACE_KEK_DAYS": "0.0000001", "GRACE_WITNESS_KEY_DAYS": "0.0000001"}
+    write_env_file(home.credentials / "crypto-signer.env", limits)
+
+    told = run("keys", "status").out
+
+    assert re.search(r"kek .*; due by age: the running signer replaces it by itself\n", told)
+    assert re.search(r"witness .*; due by age: grace keys rotate witness --share …\n", told)
 
 
 def test_the_passphrase_can_be_taken_away_from_the_keys(run: Run, state: Path, words: Path) -> None:

@@ -215,6 +215,9 @@ def test_an_operators_line_in_a_credential_file_reaches_that_service_alone(home:
     told = service_environment("gateway", 8000, SERVERS, known, home, {})
     assert told["GRACE_OIDC_CLIENT_SECRET"] == "from the operator"
     other = service_environment("consensus", 8000, SERVERS, passwords(home, "consensus"), home, {})
+    signer = service_environment("crypto-signer", 8000, SERVERS, passwords(home, "crypto-signer"), home, {})
+    assert signer["GRACE_IDENTITIES_DIR"] == str(home.identity("gateway").parent)
+    assert "GRACE_IDENTITIES_DIR" not in {*told, *other}
     assert "GRACE_OIDC_CLIENT_SECRET" not in other
 
 
