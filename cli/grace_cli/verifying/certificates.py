@@ -2,7 +2,7 @@
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,12 +37,13 @@ class Asked:
 
 
 def check_certificates(
-    ledger: DatabaseLog, signer: DatabaseLog, authority: Collection[bytes], schema: str = SCHEMA
+    ledger: DatabaseLog, signer: DatabaseLog, authority: Mapping[bytes, int | None], schema: str = SCHEMA
 ) -> list[Fault]:
     """Return what is wrong with the certificates that a signer's table holds.
 
     ledger     the audit-log's tables, read first: what they ask for the signer has done by now
-    authority  the CA's public keys
+    authority  the CAs' public keys; of one that has ended, the entry that names the key directory which says so: by
+               then the next one had certified every key again
     """
     asked = _asked(ledger)
     faults: list[Fault] = []
@@ -74,14 +75,20 @@ def _asked(ledger: DatabaseLog) -> Asked:
     return Asked(roles, revocations, complete)
 
 
-def _row_faults(row: "asyncpg.Record", asked: Asked, authority: Collection[bytes]) -> list[tuple[int, str]]:
+def _row_faults(row: "asyncpg.Record", asked: Asked, authority: Mapping[bytes, int | None]) -> list[tuple[int, str]]:
     try:
         certificate = x509.load_der_x509_certificate(row["certificate"])
         public_key = certificate.public_key()
     except ValueError as error:
         return [(0, f"it cannot be read: {error}")]
-    if not isinstance(public_key, Ed25519PublicKey) or not _signed(certificate, authority):
+    issuer = _issuer(certificate, authority)
+    if not isinstance(public_key, Ed25519PublicKey) or issuer is None:
         return [(0, "it is not signed by the CA that the log names")]
+    if (end := authority[issuer]) is not None:
+        ca = key_id(issuer)
+        return [
+            (end, f"it is signed by the CA {ca}, which had ended: entry {end} names the key directory that says so")
+        ]
     said = {
         "key_id": key_id(public_key.public_bytes_raw()),
         "subject": _subject(certificate),
@@ -96,14 +103,15 @@ def _row_faults(row: "asyncpg.Record", asked: Asked, authority: Collection[bytes
     return [*faults, *_role_faults(row, asked), *_revocation_faults(row, asked)]
 
 
-def _signed(certificate: x509.Certificate, authority: Collection[bytes]) -> bool:
+def _issuer(certificate: x509.Certificate, authority: Mapping[bytes, int | None]) -> bytes | None:
+    """Return the key of the CA that signed a certificate; None when none of these did."""
     for key in authority:
         try:
             Ed25519PublicKey.from_public_bytes(key).verify(certificate.signature, certificate.tbs_certificate_bytes)
         except InvalidSignature:
             continue
-        return True
-    return False
+        return key
+    return None
 
 
 def _subject(certificate: x509.Certificate) -> str:

@@ -56,6 +56,8 @@ class Checked:
     learned  keys announced; pending: entries that only the earlier ones can decide
     files    bundles and leaf tiles read; older: partial tiles of older trees among the rest
     directories  versions of the key directory that entries name
+    uses     the entries that each key of the signer signed
+    ended    keys of the signer, and the first entry that names a version of the key directory which says they ended
     """
 
     job: Job
@@ -66,6 +68,8 @@ class Checked:
     files: int = 0
     older: int = 0
     directories: int = 0
+    uses: "dict[KeyName, list[int]]" = field(default_factory=dict)
+    ended: "dict[KeyName, int]" = field(default_factory=dict)
 
 
 def check_files(log: LogFiles, job: Job) -> Checked:
@@ -98,24 +102,35 @@ def check_files(log: LogFiles, job: Job) -> Checked:
     from grace_cli.verifying.keys import check_entries  # the formats of entries, which a tree has no need of
 
     signed = check_entries(leaves, job.keys)
-    faults = [*checked.faults, *signed.faults, *_check_directories(log, signed.directories)]
-    shown = len(signed.directories)
-    return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older, shown)
+    faults, shown = [*checked.faults, *signed.faults], len(signed.directories)
+    ended = _check_directories(log, signed.directories, faults) if shown else {}
+    return Checked(job, checked.tiles, signed.learned, signed.pending, faults, files, older, shown, signed.uses, ended)
 
 
-def _check_directories(log: TileReader, named: Mapping[int, tuple[str, str | None]]) -> list[Fault]:
-    """Compare the versions of the key directory that lie beside the log with the digests that entries name."""
-    faults: list[Fault] = []
+def _check_directories(
+    log: TileReader, named: Mapping[int, tuple[str, str | None]], faults: list[Fault]
+) -> "dict[KeyName, int]":
+    """Compare the versions of the key directory that lie beside the log with the digests that entries name.
+
+    returns  which keys of the signer they list as ended, and the first entry that says so
+    """
+    from grace_cli.verifying.ended import ended_by
+
+    ended: dict[KeyName, int] = {}
     for index, (version, digest) in named.items():
         path = directory_path(int(version)) if version.isdecimal() else version
         try:
-            found = sha256(log.read(path)).hexdigest()
+            signed = log.read(path)
+            if sha256(signed).hexdigest() != digest:
+                faults.append(Fault(index, f"{path} is not the key directory that entry {index} names"))
+                continue
+            for name in ended_by(signed):
+                ended.setdefault(name, index)
         except Unready:
             faults.append(Fault(index, f"{path}, the key directory that entry {index} names, is missing"))
-            continue
-        if found != digest:
-            faults.append(Fault(index, f"{path} is not the key directory that entry {index} names"))
-    return faults
+        except Refused as error:
+            faults.append(Fault(index, f"{path}, which entry {index} names, is no key directory: {error}"))
+    return ended
 
 
 def _read(log: LogFiles, tile: Tile, faults: list[Fault]) -> bytes | None:

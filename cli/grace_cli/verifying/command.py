@@ -104,6 +104,8 @@ class Report:
             said.append(f"The {self.certificates} certificates are as the CA signed them and as the entries ask.")
         if self.signed:
             said.append("Every entry is signed with a key that an earlier one announced for it, up to the CA's.")
+            if found.ended:
+                said.append(f"None of {found.ended} keys that have ended signed an entry after its end.")
             if self.redacted is None and found.directories:
                 said.append(
                     f"Each of {found.directories} versions of the key directory is the one that an entry names."
@@ -156,7 +158,7 @@ def verify_database(
     from grace_cli.verifying.certificates import check_certificates, count_certificates
     from grace_cli.verifying.database_log import DatabaseLog
     from grace_cli.verifying.rows import check_rows
-    from grace_cli.verifying.tables import Tables, newest_checkpoint
+    from grace_cli.verifying.tables import Tables, directories, newest_checkpoint, unfollowed
     from grace_cli.verifying.tables import signers as signers_of
 
     log = DatabaseLog(url)
@@ -167,7 +169,8 @@ def verify_database(
     state: State | None = None
     try:
         log.open()
-        known = signers_of(log, wanted.key.given)
+        versions = directories(log)
+        known = signers_of(versions, wanted.key.given)
         try:
             checkpoint = newest_checkpoint(log, wanted.key.key)
         except SignatureInvalid as error:
@@ -197,8 +200,11 @@ def verify_database(
         tables.finish(findings.faults)
         signers.rely_on(tables.relied_on)
         signers.judge(findings, state)
+        if authority is not None:
+            findings.faults.extend(unfollowed(versions))
         if signer is not None and authority is not None and (certificates := count_certificates(signer)) is not None:
-            findings.faults.extend(check_certificates(log, signer, authority.values()))
+            cas = {key: state.ended.get(name) for name, key in authority.items()}
+            findings.faults.extend(check_certificates(log, signer, cas))
     finally:
         if signer is not None:
             signer.close()

@@ -25,6 +25,7 @@ AUTHORITY: Final = "ca"
 ATTESTATION: Final = "attestation"
 PURPOSES: Final = (AUTHORITY, "notary", ATTESTATION)
 DIRECTORY: Final = "key directory"  # owner of what an entry says of a version, which is named by its number
+_NOT_OPERATIONS: Final = frozenset({*PURPOSES, DIRECTORY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,14 @@ class EntryCheck:
     """What a run of entries says of keys: those it announces, what it cannot decide, what is wrong.
 
     statements  what each readable entry states, by index: a statement, or an attestation
+    uses        the entries that each key of the signer signed, ascending
     """
 
     learned: list[Announced] = field(default_factory=list)
     pending: list[Pending] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     statements: dict[int, Statement | Attestation] = field(default_factory=dict)
+    uses: dict[KeyName, list[int]] = field(default_factory=dict)
 
     @property
     def directories(self) -> dict[int, tuple[str, str | None]]:
@@ -103,6 +106,8 @@ def check_entries(entries: Sequence[tuple[int, bytes]], known: Mapping[KeyName, 
         announces = _announced(index, said)
         [signature] = envelope.signatures
         name = (_signer(said), signature.key_id)
+        if name[0] in PURPOSES:
+            check.uses.setdefault(name, []).append(index)
         message = pae(envelope.payload_type, envelope.payload)
         if (public_key := keys.get(name)) is None:
             check.pending.append(Pending(index, name, signature.signature, message, announces))
@@ -119,6 +124,8 @@ def _read(leaf: bytes) -> tuple[DsseEnvelope, Statement | Attestation]:
     if len(envelope.signatures) != 1:
         raise Refused(f"it has {len(envelope.signatures)} signatures; expected one")
     if statement is not None:
+        if statement.operation_id in _NOT_OPERATIONS:  # its key would pass for the signer's own
+            raise Refused(f"its operation is called {statement.operation_id!r}, which is no operation's name")
         return envelope, statement
     if envelope.payload_type != attestation.PAYLOAD_TYPE:
         raise Refused(f"its type is {envelope.payload_type}")

@@ -20,6 +20,7 @@ from grace_common.transparency.tile import HEIGHT, WIDTH, Tile, tile_hashes
 
 from grace_cli.verifying.chunk import Checked, Job
 from grace_cli.verifying.database_log import DatabaseLog
+from grace_cli.verifying.ended import ended_by
 from grace_cli.verifying.faults import Fault
 from grace_cli.verifying.keys import check_entries
 from grace_cli.verifying.succession import Signers
@@ -84,8 +85,10 @@ def check_rows(log: DatabaseLog, signers: Signers, job: Job) -> CheckedRows:
         signed = check_entries(leaves, job.keys)
         checked.learned.extend(signed.learned)
         checked.pending.extend(signed.pending)
+        checked.uses.update(signed.uses)
         faults += signed.faults
         _check_columns(log, job, found, signed.statements, checked)
+        _take_directories(found, signed.directories, checked)
     _check_checkpoints(log, signers, job, checked)
     return checked
 
@@ -151,6 +154,23 @@ def _check_columns(
             checked.unpaid.append(index)
         elif digest is not None and content is not None and sha256(content).hexdigest() != digest:
             checked.faults.append(Fault(index, f"the payload of entry {index} is not the one that its leaf names"))
+
+
+def _take_directories(
+    rows: "Mapping[int, asyncpg.Record]", named: Mapping[int, tuple[str, str | None]], checked: CheckedRows
+) -> None:
+    """Take in which keys the versions of the key directory end that entries name."""
+    for index, (_, digest) in named.items():
+        signed: bytes | None = rows[index]["content"]
+        if signed is None:
+            text = f"the payload of entry {index} is missing, a version of the key directory, which nothing redacts"
+            checked.faults.append(Fault(index, text))
+        elif sha256(signed).hexdigest() == digest:  # another one is named with the other payloads
+            try:
+                for name in ended_by(signed):
+                    checked.ended.setdefault(name, index)
+            except Refused as error:
+                checked.faults.append(Fault(index, f"the payload of entry {index} is no key directory: {error}"))
 
 
 def _columns(said: Statement) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from grace_cli.errors import CliError, Exit
 if TYPE_CHECKING:
     from grace_cli.verifying.keys import Announced, KeyName
 
-_VERSION: Final = 2  # 1 did not keep which versions of the key directory entries name
+_VERSION: Final = 3  # 2 did not look for what keys signed that had ended
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS key (
@@ -43,6 +43,7 @@ class State:
     path      None: a temporary file that goes with the process
     about     what is verified, with which key: a state of anything else is refused
     formerly  keys that the log's key succeeds: a state of one of them is gone on with
+    ended     keys of the signer that have ended, and the first entry that names a key directory which says so
     raises    CliError for a file that is no such state, or a state of another log
     """
 
@@ -51,6 +52,7 @@ class State:
         self._about = about | {"version": str(_VERSION)}
         self._formerly = formerly
         self.begun_with = about.get("log", "")  # the log's key when this state was written last
+        self.ended: dict[KeyName, int] = {}
         self._digest = 0  # sum of the digests of all keys, modulo 2^256: their order does not matter
         try:
             self._file = sqlite3.connect(str(path) if path is not None else "")
@@ -96,6 +98,7 @@ class State:
             "tails": [tail.hex() for tail in edge.tails],
             "checkpoint": self.progress.checkpoint,
             "keys": f"{self._digest:064x}",
+            "ended": [[*name, index] for name, index in self.ended.items()],
         }
         value["sha256"] = _digest(value)
         self._file.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (json.dumps(value),))
@@ -129,6 +132,7 @@ class State:
             self._digest = sum(_number(*row) for row in kept) % (1 << 256)
             if f"{self._digest:064x}" != value["keys"]:
                 raise Refused("its keys were changed")
+            self.ended = {(owner, key_id): index for owner, key_id, index in value["ended"]}
             return Progress(edge, value["checkpoint"])
         except (ValueError, KeyError, TypeError, Refused, sqlite3.Error) as error:
             raise self._unusable(f"{type(error).__name__}: {error}") from error

@@ -1,6 +1,7 @@
 """What can be said of the audit-log's tables only with all of them in view: roots, rows too many, redactions."""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -11,6 +12,7 @@ from grace_common.contract.events.signature import KeyDirectoryPublished
 from grace_common.contract.events.task import RedactionRequested
 from grace_common.transparency import merkle
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
+from grace_common.transparency.directory import follow_all
 from grace_common.transparency.merkle import RightEdge
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import read_leaf
@@ -43,8 +45,8 @@ def newest_checkpoint(log: DatabaseLog, key: VerifierKey) -> Checkpoint:
     return checkpoint
 
 
-def signers(log: DatabaseLog, given: tuple[VerifierKey, ...]) -> Signers:
-    """Return the keys with which the tables' checkpoints may be signed: those given, and those that entries list."""
+def directories(log: DatabaseLog) -> dict[bytes, int]:
+    """Return the signed versions of the key directory that entries name, in order, and the entry that names each."""
     rows = log.rows(
         "SELECT index, content FROM entry JOIN payload USING (index) WHERE entry_type = $1 ORDER BY index",
         KeyDirectoryPublished.TYPE,
@@ -52,7 +54,25 @@ def signers(log: DatabaseLog, given: tuple[VerifierKey, ...]) -> Signers:
     places: dict[bytes, int] = {}
     for row in rows:
         places.setdefault(bytes(row["content"]), row["index"])
+    return places
+
+
+def signers(places: Mapping[bytes, int], given: tuple[VerifierKey, ...]) -> Signers:
+    """Return the keys with which the tables' checkpoints may be signed: those given, and those that entries list.
+
+    places  the versions of the key directory, and the entry that names each
+    """
     return Signers(given, listed_keys(given[0].name, list(places), list(places.values())))
+
+
+def unfollowed(places: Mapping[bytes, int]) -> list[Fault]:
+    """Say whether a version of the key directory does not follow the one before."""
+    try:
+        if places:
+            follow_all(list(places))
+    except Refused as error:
+        return [Fault(min(places.values()), str(error))]
+    return []
 
 
 class Tables:

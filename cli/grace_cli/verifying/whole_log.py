@@ -37,6 +37,7 @@ class Findings:
     signatures  how many entries' signatures were verified
     files       tiles and bundles compared; older: partial tiles of older checkpoints besides
     directories versions of the key directory that are as entries name them
+    ended       keys of the signer that had ended, none of which signed an entry afterwards
     """
 
     began: int = 0
@@ -44,6 +45,7 @@ class Findings:
     files: int = 0
     older: int = 0
     directories: int = 0
+    ended: int = 0
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -79,7 +81,7 @@ class Verification:
         """
         size, root = self.checkpoint.size, self.checkpoint.root
         edge = self.state.progress.edge
-        findings = Findings(began=edge.size)
+        findings = Findings(began=edge.size, ended=len(self.state.ended))
         self._check_earlier_sizes(findings)
         if findings.faults:
             return findings
@@ -159,6 +161,7 @@ class Verification:
         entries = min(job.end * WIDTH, job.size) - job.start * WIDTH
         if job.keys is not None:
             self._settle_keys(checked, findings)
+            self._settle_ends(checked, findings)
             findings.signatures += entries
         if self.take is not None:
             self.take(checked, findings.faults)
@@ -180,6 +183,17 @@ class Verification:
                 findings.faults.append(fault)
             elif entry.announces is not None:
                 self.state.learn([entry.announces])
+
+    def _settle_ends(self, checked: Checked, findings: Findings) -> None:
+        """Take in which keys ended, and look for what such a key signed afterwards."""
+        ended = self.state.ended
+        for name, index in checked.ended.items():
+            ended.setdefault(name, index)
+        findings.ended = len(ended)
+        if ended:
+            from grace_cli.verifying.ended import signed_after  # the form of key directories, which few logs need
+
+            findings.faults += signed_after(checked.uses, ended)
 
     def _results(self, start: int) -> Iterator[Checked]:
         """Yield each job's result in order; a few more jobs than there are processes are under way."""

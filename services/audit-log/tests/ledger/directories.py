@@ -1,4 +1,4 @@
-"""Versions of the key directory as the crypto-signer signs them, of which only the log's keys matter here."""
+"""Versions of the key directory as the crypto-signer signs them."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,19 @@ LATER = "2026-11-23T00:00:00Z"
 
 
 def version(
-    before: Sequence[bytes], *in_use: VerifierKey, ended: Sequence[VerifierKey] = (), root: SeededKey = ROOT
+    before: Sequence[bytes],
+    *in_use: VerifierKey,
+    ended: Sequence[VerifierKey] = (),
+    signers: Sequence[DirectoryKey] = (),
+    root: SeededKey = ROOT,
 ) -> bytes:
-    """Return the version that follows `before`; keys that ended are listed before those in use."""
+    """Return the version that follows `before`; the log's keys that ended are listed before those in use.
+
+    signers  other keys, as they are to be listed
+    """
     listed = [DirectoryKey("log", key.public_key, TIME, LATER, key.name) for key in ended]
     listed += [DirectoryKey("log", key.public_key, TIME, None, key.name) for key in in_use]
+    listed += signers
     previous = digest_of(before[-1]) if before else None
     made = KeyDirectory(len(before) + 1, "grace.local", TIME, EXPIRY, root.public_key, previous, tuple(listed))
     return sign_directory(made, [(root.key_id, root.sign)])

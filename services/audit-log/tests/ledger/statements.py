@@ -59,21 +59,21 @@ def entries(count: int, *, redacting: dict[int, int] | None = None) -> list[Entr
     return made
 
 
-def published(key: SeededKey, purpose: Purpose) -> Entry:
+def published(key: SeededKey, purpose: Purpose, by: SeededKey = CA) -> Entry:
     said = _statement(
-        id_of(f"published {purpose}"),
+        id_of(f"published {purpose} {key.key_id}"),
         NOTARY_KEY_PUBLISHED,
         "crypto-signer",
         id_of(purpose),
         key=PublishedKey(key.public_key, purpose),
     )
-    return _entry(said, CA)
+    return _entry(said, by)
 
 
-def announced(operation: UUID) -> Entry:
+def announced(operation: UUID, by: SeededKey = NOTARY) -> Entry:
     key = OperationKey(SeededKey(str(operation)).public_key, str(operation), 1)
     said = _statement(id_of(f"key {operation}"), OPERATION_KEY_GENERATED, "crypto-signer", operation, key=key)
-    return _entry(said, NOTARY, entry_type="cryptographic_key_generated")
+    return _entry(said, by, entry_type="cryptographic_key_generated")
 
 
 def fact(index: int, type: str, service: str, data: dict[str, object]) -> Entry:
@@ -95,9 +95,9 @@ def directory(index: int, signed: bytes, number: int) -> Entry:
     return _entry(said, SeededKey(str(operation(index))), payload=signed)
 
 
-def attested(cause: Entry) -> Entry:
+def attested(cause: Entry, by: SeededKey = ATTESTER) -> Entry:
     provenance = Provenance("https://build", "https://builder", SUBJECT, WHEN, WHEN, {}, {})
-    leaf = sign_attestation(provenance.of(Subject("a.py", "ab" * 32)), ATTESTER.key_id, ATTESTER.sign).encode()
+    leaf = sign_attestation(provenance.of(Subject("a.py", "ab" * 32)), by.key_id, by.sign).encode()
     return Entry(
         entry_id=answer_id(cause.entry_id, ArtifactAttested.TYPE, 0),
         leaf=leaf,

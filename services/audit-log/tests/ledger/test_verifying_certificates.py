@@ -39,11 +39,14 @@ class Signer:
     schema: str
     admin: Any
     authorities: tuple[Authority, ...] = (CA,)
+    ended: tuple[Authority, ...] = ()
 
     def faults(self) -> list[str]:
         logs = DatabaseLog(self.url), DatabaseLog(self.url)
         try:
-            authority = [one.key.public_key().public_bytes_raw() for one in self.authorities]
+            authority = {
+                one.key.public_key().public_bytes_raw(): 4 if one in self.ended else None for one in self.authorities
+            }
             return [fault.text for fault in check_certificates(*logs, authority, self.schema)]
         finally:
             for log in logs:
@@ -108,9 +111,15 @@ async def test_certificates_of_each_ca_that_the_log_names_have_no_faults(signer:
 
     [fault] = await asyncio.to_thread(signer.faults)
     both = await asyncio.to_thread(replace(signer, authorities=(following, CA)).faults)
+    ended = await asyncio.to_thread(replace(signer, authorities=(following, CA), ended=(CA,)).faults)
 
     assert "is not signed by the CA" in fault
     assert both == []
+    ca = key_id(CA.key.public_key().public_bytes_raw())
+    assert ended == [
+        f"the certificate of {LOST_ID} (service/gateway): it is signed by the CA {ca}, which had ended: entry 4 names "
+        "the key directory that says so"
+    ]
 
 
 CHANGES = {
