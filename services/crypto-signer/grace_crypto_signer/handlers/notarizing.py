@@ -54,8 +54,8 @@ class Notarizing:
 
     async def handle(self, records: Sequence[SealedRecord]) -> None:
         """Return when the entries of all records are acknowledged by the broker."""
-        notary = await self._ready()
         async with self._signing:
+            notary = await self._ready()
             entries: list[Draft] = []
             sealed: Counter[str] = Counter()
             for number, record in enumerate(records, 1):

@@ -367,6 +367,32 @@ async def test_what_a_key_signed_stands_before_the_directory_that_ends_it() -> N
     assert types(topics.signed)[-2:] == [KEY_ENTRY, KeyDirectoryPublished.TYPE]
 
 
+async def test_what_a_notary_signs_that_begins_twice_at_once_stands_before_the_directory_that_ends_its_key() -> None:
+    topics, keys = HeldTopics(), MemoryKeys()
+    handler = notarizing(topics, keys=keys)
+    topics.hold()
+    one = asyncio.create_task(handler.handle([record(Stated(TaskSubmitted.example()))]))
+    async with asyncio.timeout(10):
+        await topics.reached.wait()
+    keys.current = replace(OWN, notary=SigningKey.of(private_key("next notary")))
+    root = Root(bytes(range(32)))
+    directory = KeyDirectory(
+        1, "grace.local", TIME.isoformat(), (TIME + timedelta(days=9)).isoformat(), root.signing.public_key, None, ()
+    )
+    keys.signed = [sign_directory(directory, [(root.signing.key_id, root.signing.sign)])]
+
+    another = asyncio.create_task(handler.handle([record(Stated(TaskSubmitted.example(), operation=uuid4()))]))
+    for _ in range(20):  # a dead letter that is replayed while the first record waits for the broker
+        await asyncio.sleep(0)
+    topics.let_go()
+    await asyncio.gather(one, another)
+    await handler.refresh()
+
+    assert types(topics.signed)[-2:] == [KEY_ENTRY, KeyDirectoryPublished.TYPE]
+    assert types(topics.signed).count(KeyDirectoryPublished.TYPE) == 1
+    assert verified(topics.signed) == 3
+
+
 async def test_a_directory_that_cannot_be_read_holds_up_no_fact() -> None:
     topics = MemoryTopics()
     handler = notarizing(topics, keys=MemoryKeys(signed=[b"{}"]))
