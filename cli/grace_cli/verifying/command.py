@@ -78,7 +78,8 @@ class Report:
     def described(self) -> dict[str, Any]:
         """Return it as plain data."""
         found = self.findings
-        more: dict[str, Any] = {"signatures": found.signatures, "began": found.began, "continues": list(self.earlier)}
+        more: dict[str, Any] = {"signatures": found.signatures, "ended": found.ended}
+        more |= {"began": found.began, "continues": list(self.earlier)}
         if self.redacted is None:
             more |= {"files": found.files, "older_files": found.older}
         else:

@@ -161,6 +161,7 @@ def test_a_log_in_which_every_key_was_replaced_says_how_many_ended(grace: Grace,
     assert report.findings.faults == []
     # Each CA that is replaced takes a notary's and an attestation key with it.
     assert "None of 10 keys that have ended signed an entry after its end." in report.sentences()
+    assert report.described()["ended"] == 10
 
 
 def with_notary(grace: Grace) -> int:
