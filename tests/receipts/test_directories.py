@@ -228,12 +228,16 @@ def test_both_verifiers_read_directories_alike() -> None:
 
 
 def test_the_vectors_of_the_first_format_name_no_directory() -> None:
-    formats = {name: json.loads(vector(name)[0])["format"] for name in ("authored", "reviewed", "listed", "succeeded")}
+    formats = {
+        name: json.loads(vector(name)[0])["format"]
+        for name in ("authored", "reviewed", "listed", "succeeded", "overlapping")
+    }
 
     assert formats == {
         "authored": "grace-receipt/v1",
         "reviewed": "grace-receipt/v1",
         "listed": "grace-receipt/v2",
         "succeeded": "grace-receipt/v2",
+        "overlapping": "grace-receipt/v2",
     }
     assert len(list(VECTORS.glob("*.vkey"))) >= len(formats)

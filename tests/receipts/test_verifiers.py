@@ -27,7 +27,7 @@ from grace_common.transparency.attestation import PAYLOAD_TYPE as ATTESTATION_TY
 from grace_common.transparency.batch_signature import BATCH_TYPE, sign_batch
 from grace_common.transparency.dsse import DsseEnvelope, EnvelopeSignature, pae, sign_envelope
 from grace_common.transparency.merkle import leaf_hash
-from grace_common.transparency.note import Note, SignatureType, cosign
+from grace_common.transparency.note import Note, SignatureType, VerifierKey, cosign
 from grace_common.transparency.receipt import ReceiptRejected, make_receipt, verify_receipt
 from grace_common.transparency.statement import PAYLOAD_TYPE, Statement
 from grace_common.transparency.strict import compact_json
@@ -146,6 +146,18 @@ def flips(text: str) -> Iterator[tuple[str, str]]:
                 yield f"character {at} becomes {sign}", text[:at] + sign + text[at + 1 :]
 
 
+def apart(checkpoint: str, vkey: str) -> tuple[str, str]:
+    """The checkpoint up to the line that this key signed, and the lines after it, of keys that the reader does not hold."""
+    key = VerifierKey.parse(vkey)
+    lines = checkpoint.splitlines(keepends=True)
+    own = next(
+        number
+        for number, line in enumerate(lines, 1)
+        if line.startswith("\u2014 ") and b64decode(line.split(" ")[2]).startswith(key.key_id)
+    )
+    return "".join(lines[:own]), "".join(lines[own:])
+
+
 def flipped(name: str) -> list[Case]:
     """Every string and number of the receipt changed, one at a time; and every byte of the artifact and the vkey."""
     receipt, artifact, vkey = vector(name)
@@ -154,7 +166,8 @@ def flipped(name: str) -> list[Case]:
     for path, value in places(whole):
         place = ".".join(map(str, path))
         if isinstance(value, str):
-            for change, text in flips(value):
+            read, unread = apart(value, vkey) if place == "checkpoint" else (value, "")
+            for change, text in ((change, text + unread) for change, text in flips(read)):
                 new = changed(
                     whole,
                     path,
