@@ -147,7 +147,7 @@ def flips(text: str) -> Iterator[tuple[str, str]]:
 
 
 def apart(checkpoint: str, vkey: str) -> tuple[str, str]:
-    """The checkpoint up to the line that this key signed, and the lines after it, of keys that the reader does not hold."""
+    """The checkpoint up to the line that this key signed, and the lines after it, of keys that nobody asked for."""
     key = VerifierKey.parse(vkey)
     lines = checkpoint.splitlines(keepends=True)
     own = next(

@@ -161,7 +161,7 @@ class PostgresViewWriter:
         if moved:
             await self._update_states(moved, newest)
         await self._remember(envelopes)
-        redacted = [one.event.entry_id for one in envelopes if isinstance(one.event, RedactionRequested)]
+        redacted = [one.event for one in envelopes if isinstance(one.event, RedactionRequested)]
         if redacted:
             await erase(redacted)
 

@@ -340,16 +340,7 @@ async def test_what_the_ledger_redacts_is_erased_from_every_table(database: Data
     facts = life(task_id)
     learned = stated(OutcomeLearned.example().model_copy(update={"task_id": task_id, "lesson": "secret lesson"}))
     ended = attributes(OperationSucceeded.example())
-    sealed = SealedEntry(
-        index=7,
-        entry_id=UUID(ended["id"]),
-        entry_type="grace.operation-succeeded.v1",
-        operation_id=UUID(ended["data"]["operation_id"]),
-        correlation="x",
-        actor="ada",
-        service="gateway",
-        time=NOON,
-    )
+    sealed = sealed_operation(ended, 7)
     await write(database, "add_facts", *facts, learned)
     await write_raw(database, "add_operations", ended)
     await write_raw(database, "add_ledger", attributes(EntriesSealed(entries=(sealed,), tree_size=8)))
@@ -370,3 +361,62 @@ async def test_what_the_ledger_redacts_is_erased_from_every_table(database: Data
         assert (await connection.execute(text("SELECT count(*) FROM memory"))).scalar() == 0
         assert (await connection.execute(text("SELECT count(*) FROM operation WHERE data IS NOT NULL"))).scalar() == 0
     assert [item["state"] for item in (await views.submissions(SubmissionQuery("task", 9))).items] == ["generating"]
+
+
+def sealed_operation(ended: Attributes, index: int) -> SealedEntry:
+    return SealedEntry(
+        index=index,
+        entry_id=UUID(ended["id"]),
+        entry_type="grace.operation-succeeded.v1",
+        operation_id=UUID(ended["data"]["operation_id"]),
+        correlation="x",
+        actor="ada",
+        service="gateway",
+        time=NOON,
+    )
+
+
+@pytest.mark.parametrize(("index", "left"), [(7, 0), (8, 1)])
+async def test_an_operation_is_forgotten_when_the_entry_at_the_place_named_is_its_own(
+    database: Database, index: int, left: int
+) -> None:
+    ended = attributes(OperationSucceeded.example())
+    await write_raw(database, "add_operations", ended)
+    await write_raw(
+        database, "add_ledger", attributes(EntriesSealed(entries=(sealed_operation(ended, 7),), tree_size=8))
+    )
+
+    asked = RedactionRequested(index=index, entry_id=UUID(ended["id"]), reason="a name", by="olga")
+    await write(database, "add_facts", stated(asked))
+
+    async with database.reading() as connection:
+        kept = await connection.execute(text("SELECT count(*) FROM operation WHERE data IS NOT NULL"))
+        assert kept.scalar() == left
+
+
+async def test_what_is_redacted_is_found_among_many_entries_by_their_primary_keys_alone(database: Database) -> None:
+    many = [attributes(OperationSucceeded.example(), uuid4()) for _ in range(3)]
+    sealed = tuple(sealed_operation(one, 10_000 + at) for at, one in enumerate(many))
+    await write_raw(database, "add_operations", *many)
+    await write_raw(database, "add_ledger", attributes(EntriesSealed(entries=sealed, tree_size=10_003)))
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO ledger_entry SELECT at, gen_random_uuid(), 'grace.operation-succeeded.v1', "
+                "gen_random_uuid(), 'x', 'ada', 'gateway', now() FROM generate_series(20000, 40000) AS at"
+            )
+        )
+        await connection.execute(text("ANALYZE ledger_entry"))
+
+    async with database.transaction() as connection:
+        await PostgresViewWriter().add_facts(
+            [
+                stated(RedactionRequested(index=one.index, entry_id=one.entry_id, reason="a name", by="olga"))
+                for one in sealed
+            ]
+        )
+        scans = "SELECT pg_stat_get_xact_numscans(CAST('ledger_entry'AS regclass)) AS whole, "
+        scans += "pg_stat_get_xact_numscans(CAST('ledger_entry_pkey'AS regclass)) AS by_key"
+        [found] = await connection.execute(text(scans))
+
+    assert (found.whole, found.by_key) == (0, 3)
