@@ -30,6 +30,7 @@ from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
+from grace_audit_log.handlers.succession import Succession
 from grace_audit_log.handlers.witnesses import LONGEST_S, Witnesses
 from grace_audit_log.settings import Settings
 
@@ -48,12 +49,13 @@ def build(settings: Settings | None = None) -> Service:
     recent = RecentEntries(publishing_reader)
     sealing = Sealing(writer, reader, log, recent)
     publication = FolderPublication(settings.publication_dir)
+    announcer = KafkaAnnouncer(producer)
     publishing = Publishing(
         sealing,
         publishing_reader,
         recent,
         publication,
-        KafkaAnnouncer(producer),
+        announcer,
         log,
         look_every_s=settings.publish_every_s,
     )
@@ -61,6 +63,10 @@ def build(settings: Settings | None = None) -> Service:
     outside = _outside(demand, publication)
     asking = Witnesses(shelf, demand, outside, patience_s=settings.witness_timeout_s) if demand and outside else None
     cosigned = Cosigned(shelf, log, demand, asking)
+    policy = settings.succession
+    succession = policy and Succession(
+        sealing, reader, log, announcer, SystemClock(), policy, every_s=settings.log_key_every_s
+    )
     return Service(
         settings,
         Database(database_url),
@@ -71,6 +77,7 @@ def build(settings: Settings | None = None) -> Service:
         background=[
             publishing.run,
             *([asking.run] if asking else []),
+            *([succession.run] if succession else []),
             lambda: _held(
                 *(producer.close, writer.release, reader.close, publishing_reader.close),
                 *(witness.close for witness in outside.values()),

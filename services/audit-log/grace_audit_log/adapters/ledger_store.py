@@ -192,6 +192,10 @@ class PostgresLedgerReader:
         )
         return [Place(*row.values()) for row in rows]
 
+    async def committed_at(self, nth: int) -> datetime | None:
+        rows = await self._fetch("SELECT committed_at FROM checkpoint ORDER BY size DESC OFFSET $1 LIMIT 1", nth - 1)
+        return rows[0]["committed_at"] if rows else None
+
     async def places_of(self, indices: Sequence[int]) -> list[Place]:
         rows = await self._fetch(
             f"SELECT {_PLACE_COLUMNS} FROM entry WHERE index = ANY($1::bigint[]) ORDER BY index", list(indices)

@@ -1,8 +1,8 @@
 """The log's signing keys: files of mode 0600 in the state folder.
 
-`log-key.pem` leads. `log-key-next.pem` was made by a command and waits until the key directory lists it; then it
-takes the place of the first, which stays as `log-key-before.pem` and signs as well until the directory says that it
-has ended.
+`log-key.pem` leads. `log-key-next.pem` was made, by command or by policy, and waits until the key directory lists it;
+then it takes the place of the first, which stays as `log-key-before.pem` and signs as well until the directory says
+that it has ended.
 """
 
 import os
@@ -40,7 +40,7 @@ Signer: TypeAlias = tuple[VerifierKey, Sign]
 
 
 class FileLogKeys:
-    """Implements `LogKeys`; the leading key is made where there is none.
+    """Implements `LogKeys` and `OwnSuccession`; the leading key is made where there is none.
 
     A database that a lost key has signed is noticed by the writer, which compares its newest checkpoint with the keys.
 
@@ -75,6 +75,14 @@ class FileLogKeys:
             if self._learn(directories):
                 self._take_up()
             return self.identity()
+
+    def directory(self) -> KeyDirectory | None:
+        with self._one_at_a_time:
+            return self._directory
+
+    def successor(self) -> VerifierKey:
+        with self._one_at_a_time:
+            return make_successor(self._folder, self._origin, self._publication)[1]
 
     def settle(self) -> None:
         with self._one_at_a_time:

@@ -11,11 +11,21 @@ LATER = "2026-11-23T00:00:00Z"
 
 
 def version(
-    before: Sequence[bytes], *in_use: VerifierKey, ended: Sequence[VerifierKey] = (), root: SeededKey = ROOT
+    before: Sequence[bytes],
+    *in_use: VerifierKey,
+    ended: Sequence[VerifierKey] = (),
+    since: str = TIME,
+    root: SeededKey = ROOT,
 ) -> bytes:
-    """Return the version that follows `before`; keys that ended are listed before those in use."""
+    """Return the version that follows `before`; keys that ended are listed before those in use.
+
+    since  when the newest was listed; the others were at TIME
+    """
     listed = [DirectoryKey("log", key.public_key, TIME, LATER, key.name) for key in ended]
-    listed += [DirectoryKey("log", key.public_key, TIME, None, key.name) for key in in_use]
+    times = [*[TIME] * (len(in_use) - 1), since]
+    listed += [
+        DirectoryKey("log", key.public_key, time, None, key.name) for key, time in zip(in_use, times, strict=True)
+    ]
     previous = digest_of(before[-1]) if before else None
     made = KeyDirectory(len(before) + 1, "grace.local", TIME, EXPIRY, root.public_key, previous, tuple(listed))
     return sign_directory(made, [(root.key_id, root.sign)])
