@@ -133,7 +133,8 @@ def _answer(said: bytes, otherwise: str) -> Json:
         raise CliError(f"the crypto-signer failed: {last[-1] if last else 'it said nothing'}") from error
     if "error" in answer:
         code = Exit.NOT_READY if answer.get("passes") else Exit.REFUSED
-        advice = "is Grace running? See `grace status`" if answer.get("passes") else "nothing was changed"
+        passes = "give the command again later; `grace status` shows whether Grace runs"
+        advice = passes if answer.get("passes") else "nothing was changed"
         raise CliError(str(answer["error"]), advice, code)
     return answer
 

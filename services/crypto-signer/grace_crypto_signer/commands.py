@@ -24,6 +24,7 @@ from grace_crypto_signer.adapters.directory_files import SignedMeanwhile
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.key_files import Vault
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey
+from grace_crypto_signer.adapters.state_lock import waiting_to_change
 from grace_crypto_signer.domain.certificate import WORKLOAD_LIFE, identified, lasts, service_subject, stated
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.ports import Kek
@@ -43,10 +44,17 @@ async def init(settings: Settings, identities: Mapping[str, Path], kek: KeyEncry
 
     identities  each service's folder; one whose key and certificate are there, stated and far from their end is left
     kek         where people have opened it; None: the passphrase is in the signer's own file
-    raises      Refused for a service that Grace does not have, or when the signer is sealed and a key is needed;
+    raises      Refused for a service that Grace does not have, or when the signer is sealed and a key is needed, Busy;
                 needs migrated tables
     """
     _known_services(identities)
+    async with waiting_to_change(settings.state_dir, "init"):
+        await _make_what_is_missing(settings, identities, kek)
+
+
+async def _make_what_is_missing(
+    settings: Settings, identities: Mapping[str, Path], kek: KeyEncryptionKey | None
+) -> None:
     database = _database(settings)
     try:
         if kek is None and settings.sealed and not settings.passphrase_file.exists():
@@ -108,14 +116,15 @@ async def _need_no_key(settings: Settings, database: Database, identities: Mappi
 async def issue(settings: Settings, service: str, folder: Path) -> None:
     """Give a service a new key and a certificate of 30 days, and state it on grace.identity.v1 through the outbox.
 
-    raises  Refused for a service that Grace does not have
+    raises  Refused for a service that Grace does not have, Busy
     """
     _known_services([service])
-    vault, database = _vault(settings), _database(settings)
-    try:
-        await _issue(vault, database, {service: folder})
-    finally:
-        await database.close()
+    async with waiting_to_change(settings.state_dir, f"issue {service}"):  # the CA may be about to change
+        vault, database = _vault(settings), _database(settings)
+        try:
+            await _issue(vault, database, {service: folder})
+        finally:
+            await database.close()
 
 
 async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) -> None:

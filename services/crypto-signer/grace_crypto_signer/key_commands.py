@@ -10,7 +10,8 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from functools import wraps
+from typing import Any, Final, TypeAlias
 
 import orjson
 from grace_common.contract.errors import GraceError, Refused, Unready
@@ -29,15 +30,30 @@ from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, write_private
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
+from grace_crypto_signer.adapters.state_lock import waiting_to_change
 from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 
 Answer = dict[str, Any]
+Verb: TypeAlias = Callable[[Settings, KeyRequest], Awaitable[Answer]]
 _MADE_PASSPHRASE_BYTES: Final = 32
 
 
+def alone(work: Verb) -> Verb:
+    """Let a command be the only one that changes the state folder; it waits a while for another, then says Busy."""
+
+    @wraps(work)
+    async def one_at_a_time(settings: Settings, request: KeyRequest) -> Answer:
+        what = " ".join(["keys", work.__name__, *([request.level] if request.level else [])])
+        async with waiting_to_change(settings.state_dir, what):
+            return await work(settings, request)
+
+    return one_at_a_time
+
+
+@alone
 async def split(settings: Settings, request: KeyRequest) -> Answer:
     """Hand out shares of the root, check that they make it again, and take the root out of the state folder."""
     folder = request.folder
@@ -63,6 +79,7 @@ async def split(settings: Settings, request: KeyRequest) -> Answer:
     return {"root": public.id, "folder": str(folder), "shares": list(made.files)}
 
 
+@alone
 async def passphrase(settings: Settings, request: KeyRequest) -> Answer:
     """Give the key-encryption key another passphrase: the one in the request, else one made and kept in the file."""
     kek, new, file = _kek(settings, request), _made_passphrase(request), settings.passphrase_file
@@ -77,6 +94,7 @@ async def passphrase(settings: Settings, request: KeyRequest) -> Answer:
     return {"kek": kek.id, "kept_in": _kept_in(settings, request)}
 
 
+@alone
 async def backup(settings: Settings, request: KeyRequest) -> Answer:
     """Write all keys, sealed as they are, into one file that three shares open."""
     file, kek = request.need_file(), _kek(settings, request)
@@ -99,9 +117,10 @@ async def restore(settings: Settings, request: KeyRequest) -> Answer:
     found = _backup(request)
     root = found.root.combine(request.held)
     new = _made_passphrase(request)
-    kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain, SystemClock())
-    if request.new_passphrase is None:
-        write_private(settings.passphrase_file, new)
+    async with waiting_to_change(settings.state_dir, "keys restore"):  # what was refused until here left no folder
+        kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain, SystemClock())
+        if request.new_passphrase is None:
+            write_private(settings.passphrase_file, new)
     return {
         "folder": str(settings.state_dir),
         "kek": kek.id,
@@ -134,6 +153,7 @@ async def renew(settings: Settings, request: KeyRequest) -> Answer:
     return {"services": sorted(identities)}
 
 
+@alone
 async def rotate(settings: Settings, request: KeyRequest) -> Answer:
     """Replace the key of one level; the running signer takes it up at its next look (GRACE_EPOCHS_EVERY_S)."""
     match request.level:
@@ -158,6 +178,7 @@ async def rotate(settings: Settings, request: KeyRequest) -> Answer:
             raise Refused(f"no level {other!r} to rotate: epoch, notary, attestation, witness, log, kek, ca, root")
 
 
+@alone
 async def retire(settings: Settings, request: KeyRequest) -> Answer:
     """End what goes on beside its successor: the log's older key, or the CA before the one that certifies."""
     match request.level:
@@ -263,6 +284,7 @@ async def _rotate_kek(settings: Settings, request: KeyRequest) -> Answer:
     return {"level": "kek", "kek": finished.id, "epochs": seeds}
 
 
+@alone
 async def directory(settings: Settings, request: KeyRequest) -> Answer:
     """Sign the next version of the public key directory where one is due, and return the newest."""
     kek = _kek(settings, request)
@@ -318,7 +340,7 @@ def _log_keys(settings: Settings) -> list[dict[str, str | None]]:
     ]
 
 
-VERBS: Final[Mapping[str, Callable[[Settings, KeyRequest], Awaitable[Answer]]]] = {
+VERBS: Final[Mapping[str, Verb]] = {
     "split": split,
     "passphrase": passphrase,
     "backup": backup,
@@ -347,9 +369,7 @@ def key_command(settings: Settings, verb: str) -> str | None:
     return None
 
 
-async def answer(
-    work: Callable[[Settings, KeyRequest], Awaitable[Answer]], settings: Settings, request: KeyRequest
-) -> Answer:
+async def answer(work: Verb, settings: Settings, request: KeyRequest) -> Answer:
     """Return what a command answers; raises Unready while the database is away."""
     try:
         return await work(settings, request)

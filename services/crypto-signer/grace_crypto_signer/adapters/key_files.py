@@ -27,6 +27,7 @@ from grace_crypto_signer.adapters.sealing import (
     parse_sealed,
     pretty,
     read_file,
+    read_if_there,
     seal_by_passphrase,
     text,
     write_private,
@@ -149,7 +150,7 @@ def authorities(folder: Path) -> Authorities:
     """Return all CAs, for which no key needs to be opened; raises Refused."""
     held, ended = _files(folder)["ca.pem"], folder / ENDED_FILE
     try:
-        return Authorities.parse(read_file(held), ended.read_bytes() if ended.exists() else b"")
+        return Authorities.parse(read_file(held), read_if_there(ended) or b"")
     except ValueError as error:
         raise Refused(f"{held} or {ended} is damaged: restore it from a backup") from error
 
@@ -305,9 +306,10 @@ def sealed_files(folder: Path) -> dict[str, Path]:
 
 def _with_older(folder: Path, kek: KeyEncryptionKey) -> KeyEncryptionKey:
     file = _old_file(folder)
-    if not file.exists():
+    data = read_if_there(file)
+    if data is None:
         return kek
-    stored = parse_sealed(file.read_bytes(), str(file), VERSION)
+    stored = parse_sealed(data, str(file), VERSION)
     if stored.get("kek") != kek.id:
         return kek  # of a change that came no further than this file
     old = kek.open(octets(stored["nonce"]), octets(stored["sealed"]), _old_name(stored["id"]))

@@ -10,7 +10,8 @@ from grace_common.transparency.note import VerifierKey
 
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.key_files import Vault
-from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.adapters.sealing import LiveKek, read_if_there
+from grace_crypto_signer.adapters.state_lock import Busy, changing
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import SigningKey
 from grace_crypto_signer.domain.notary import OwnKeys
@@ -60,6 +61,13 @@ class FileKeys:
         return [] if known is None else known.log_keys(origin)
 
     def renew(self, now: datetime) -> None:
+        try:
+            with changing(self._settings.state_dir, "the running signer"):
+                self._renew(now)
+        except Busy as error:
+            _log.info("keys_are_being_changed", by=error.holder)  # the next look finds what is due then
+
+    def _renew(self, now: datetime) -> None:
         folder, policy = self._settings.state_dir, self._settings.policy
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
@@ -86,13 +94,11 @@ class FileKeys:
 
     def _opened(self) -> Vault:
         """Return the open keys; the files are opened again when one of them changed."""
-        files = {
-            **key_files.sealed_files(self._settings.state_dir),
-            "root": root_files.sealed_file(self._settings.state_dir),
-        }
-        seen = [file.read_bytes() for file in files.values() if file.exists()]
+        folder = self._settings.state_dir
+        files = [*key_files.sealed_files(folder).values(), root_files.sealed_file(folder)]
+        seen = [data for file in files if (data := read_if_there(file)) is not None]
         if self._vault is None or seen != self._seen:
-            self._vault = key_files.open_vault(self._settings.state_dir, self._kek, self._settings.trust_domain)
+            self._vault = key_files.open_vault(folder, self._kek, self._settings.trust_domain)
             self._seen = seen
         return self._vault
 

@@ -20,6 +20,7 @@ from grace_crypto_signer.adapters.sealing import (
     parse_sealed,
     pretty,
     read_file,
+    read_if_there,
     text,
     write_private,
 )
@@ -136,9 +137,10 @@ def load(folder: Path, kek: Kek) -> Root | None:
 
 
 def _load(file: Path, kek: Kek) -> Root | None:
-    if not file.exists():
+    data = read_if_there(file)
+    if data is None:
         return None
-    stored = parse_sealed(file.read_bytes(), str(file), VERSION)
+    stored = parse_sealed(data, str(file), VERSION)
     try:
         sealing = kek.under(stored["kek"])
         if sealing is None:

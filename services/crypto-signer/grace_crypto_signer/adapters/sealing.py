@@ -147,6 +147,14 @@ def read_file(file: Path) -> bytes:
         raise Refused(f"{file} is missing; `python -m grace_crypto_signer init` makes the signer's keys") from error
 
 
+def read_if_there(file: Path) -> bytes | None:
+    """Return a file's bytes, None where there is none: it may go at any moment while others change the keys."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def pretty(value: Mapping[str, Any]) -> bytes:
     """Return a JSON object as the files have it."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
