@@ -21,6 +21,11 @@ _CA_STATES = {
     "ended": "has ended",
 }
 
+_LOG_DUE = {
+    "rotate": "is due to succeed it: grace keys rotate log --share …",
+    "retire": "is due to end: grace keys retire log --share …",
+}
+
 Shares = Annotated[
     list[Path] | None, typer.Option("--share", metavar="FILE", help="A share of the root; give three of them.")
 ]
@@ -246,6 +251,8 @@ def status(as_json: AsJson = False) -> None:
     for key in answer["log"]:
         lasted = f"until {key['not_after']}" if key["not_after"] else "in use"
         print(f"log          {key['log_key']}, from {key['not_before']}, {lasted}")
+    if due := answer["log_due"]:
+        print(f"             {due['other']} {_LOG_DUE[due['verb']]}")
     for one in answer["authorities"]:
         print(f"CA           {one['key_id']} {_CA_STATES[one['state']]}")
 

@@ -24,7 +24,7 @@ from grace_common.transparency.strict import encode_base64
 
 from grace_crypto_signer import ca_change, commands
 from grace_crypto_signer import drill as drills
-from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
+from grace_crypto_signer.adapters import backup_file, directory_files, key_files, log_due, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
@@ -223,14 +223,10 @@ async def _retire_log(settings: Settings, request: KeyRequest) -> Answer:
         witnessed = await PostgresWitnessMemory(database).newest(newest.name)
     finally:
         await database.close()
-    if witnessed is None or witnessed.log_key != newest:
-        raise Unready(
-            f"the witness has cosigned no checkpoint yet that {newest} signed beside the key before it: wait until the "
-            "ledger has the version of the key directory that lists it"
-        )
     vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
     life = timedelta(days=settings.directory_days)
-    directory = directory_files.retire_log(settings.state_dir, vault, root, now, life)
+    witness_goes_by = witnessed.log_key if witnessed is not None else None
+    directory = directory_files.retire_log(settings.state_dir, vault, root, witness_goes_by, now, life)
     return {
         "level": "log",
         "log_key": str(newest),
@@ -323,6 +319,7 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
             for purpose in key_files.PURPOSES
         },
         "log": _log_keys(settings),
+        "log_due": due.as_object() if (due := log_due.read(settings.state_dir)) is not None else None,
     }
 
 
