@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,18 +22,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from grace_common.contract.errors import Refused
-from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.runtime.root_seal import BEFORE, LEADING, LEAST, NEXT
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.directory import KeyDirectory, follow_all
 from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.ed25519 import Sign
-from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.note import Note, VerifierKey
 
 from grace_audit_log.domain.succession import Held, ended, leads, require_in_use
 from grace_audit_log.domain.tree import LogIdentity
 
-LEADING: Final = "log-key.pem"
-BEFORE: Final = "log-key-before.pem"
-NEXT: Final = "log-key-next.pem"
 _log = structlog.get_logger(__name__)
 
 Signer: TypeAlias = tuple[VerifierKey, Sign]
@@ -122,7 +120,16 @@ class FileLogKeys:
         others = () if before is None or before[0] == key or ended(before[0], self._directory) else (before,)
         listed = self._directory.log_keys(self._origin) if self._directory is not None else []
         gone = tuple(each for each in listed if ended(each, self._directory))
-        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others, ended=gone)
+        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others, ended=gone, least=self._least())
+
+    def _least(self) -> Checkpoint | None:
+        """Return the checkpoint that the ledger must contain, as the keys were restored; None where they were not."""
+        try:
+            note = (self._folder / LEAST).read_bytes()
+        except FileNotFoundError:
+            return None
+        # Restored with the keys, of which the one that led then may have ended since; their holder wrote it.
+        return Checkpoint.parse(Note.parse(note).text)
 
     def _held(self) -> Held:
         before, successor = self._load(BEFORE), self._load(NEXT)
