@@ -21,6 +21,17 @@ _CA_STATES = {
     "ended": "has ended",
 }
 
+_LOG_DUE = {
+    "rotate": "is due to succeed it: grace keys rotate log --share …",
+    "retire": "is due to end: grace keys retire log --share …",
+}
+
+_LOG_LEFT = {
+    "not in the backup": "this backup holds none.",
+    "no folder named": "left in the backup.",
+    "left as it is": "there is one here already, which stays.",
+}
+
 Shares = Annotated[
     list[Path] | None, typer.Option("--share", metavar="FILE", help="A share of the root; give three of them.")
 ]
@@ -82,13 +93,18 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Write all keys into one file, which only three shares of the root open."""
+    from grace_cli.stack.signer import back_up_log_keys, state_home
+
     known = _Passphrases(passphrases)
     request = {"file": str(file.absolute()), "shares": _shares(share, known), **_current(share, known)}
-    answer = _ask("backup", request)
+    root = _ask("status", {})
+    log_keys = back_up_log_keys(state_home(), os.environ, root["root"], root["root_opening_key"])
+    answer = _ask("backup", {**request, "log_keys": log_keys})
     if as_json:
         print_json(answer)
     else:
         print(f"{answer['file']}: {answer['epochs']} epochs, {answer['certificates']} certificates, all keys, sealed.")
+        print(f"The log's key: {answer['log_key'] or 'NOT in it; there is none here (docs/keys.md)'}")
         print(f"Try it: grace keys drill {file} --share … --share … --share …")
 
 
@@ -96,17 +112,29 @@ def restore(
     file: Annotated[Path, typer.Argument(help="The backup.")],
     share: Shares = None,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for the new passphrase instead of keeping one.")] = False,
+    log_only: Annotated[bool, typer.Option("--log-only", help="The log's keys alone; the signer's are there.")] = False,
     passphrases: Passphrases = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the keys of a backup into this Grace's empty state folder; `grace up` then goes on with them."""
+    """Put the keys of a backup into this Grace's empty state folders; `grace up` then goes on with them."""
+    from grace_common.contract.topics import AUDIT_LOG
+
+    from grace_cli.stack.signer import state_home
+
     known = _Passphrases(passphrases)
     request: dict[str, Any] = {"file": str(file.absolute()), "shares": _shares(share, known)}
+    request |= {"log_folder": str(state_home().state(AUDIT_LOG))} | ({"level": "log"} if log_only else {})
     answer = _ask("restore", {**request, "new_passphrase": known.new(KEK)} if ask else request)
     if as_json:
         print_json(answer)
-    else:
+        return
+    if not log_only:
         print(f"The keys are back in {answer['folder']}: {answer['epochs']} epochs. `grace up` goes on with them.")
+    if answer["log"] == "restored":
+        print(f"The log's key is back in {answer['log_folder']}; it goes on only with a ledger")
+        print(f"that contains the {answer['log_entries']} entries of when the backup was made.")
+    else:
+        print(f"The log's key: {_LOG_LEFT[answer['log']]}")
 
 
 def drill(
@@ -126,6 +154,7 @@ def drill(
             f"{answer['entries_signed_and_verified']} entries signed and verified, two shares refused, "
             f"{answer['seconds']} s."
         )
+        print(f"The log's key: {answer['log_key'] or 'not in this backup'}{', signed' if answer['log_key'] else ''}")
 
 
 def unseal(share: Shares = None, passphrases: Passphrases = None, as_json: AsJson = False) -> None:
@@ -247,6 +276,8 @@ def status(as_json: AsJson = False) -> None:
     for key in answer["log"]:
         lasted = f"until {key['not_after']}" if key["not_after"] else "in use"
         print(f"log          {key['log_key']}, from {key['not_before']}, {lasted}")
+    if due := answer["log_due"]:
+        print(f"             {due['other']} {_LOG_DUE[due['verb']]}")
     for one in answer["authorities"]:
         print(f"CA           {one['key_id']} {_CA_STATES[one['state']]}")
 

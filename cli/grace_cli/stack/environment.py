@@ -17,7 +17,8 @@ from grace_cli.stack.provision import service_url
 STACK_ONLY: Final = re.compile(
     r"GRACE_(HOME|CACHE|PLAN|RESTART_LONGEST_S|URL|API_KEY|TEST_.*|KAFKA_(?!COMPRESSION).*|DATABASE_(URL|PASSWORD))"
 )
-SECRET: Final = re.compile(r".*(KEY|PASSWORD|SECRET|TOKEN)(_.*)?")
+# How long a key lasts is no secret, though it has a key in its name.
+SECRET: Final = re.compile(r"(?!.*_(DAYS|CHECKPOINTS|EVERY_S)$).*(KEY|PASSWORD|SECRET|TOKEN)(_.*)?")
 
 # The checked-in contracts: beside the CLI in a checkout; elsewhere GRACE_SCHEMAS_DIR says where they are.
 SCHEMAS: Final = Path(__file__).parents[3] / "schemas"

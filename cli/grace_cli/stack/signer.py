@@ -86,8 +86,25 @@ def make_log_key(home: Home, environ: Mapping[str, str]) -> str:
             f"run `python -m {LOG_PACKAGE} key rotate` where it is; the signer lists what it prints   (docs/keys.md)",
             Exit.USAGE,
         )
+    return str(_ask_log(home, environ, "rotate", {}, "successor"))
+
+
+def back_up_log_keys(home: Home, environ: Mapping[str, str], root: str, opening_key: str) -> Json | None:
+    """Return the log's keys as the audit-log seals them to the root; None where it has none yet, or is not here.
+
+    raises  CliError when the audit-log refuses
+    """
+    if find_spec(LOG_PACKAGE) is None:
+        return None
+    found = _ask_log(home, environ, "backup", {"root": root, "opening_key": opening_key}, "log_keys")
+    return None if found is None else dict(found)
+
+
+def _ask_log(home: Home, environ: Mapping[str, str], verb: str, request: Json, wanted: str) -> Any:
+    """Return one member of what a command about the log's keys answers; raises CliError when it is refused."""
     done = subprocess.run(
-        [sys.executable, "-m", LOG_PACKAGE, "key", "rotate"],
+        [sys.executable, "-m", LOG_PACKAGE, "key", verb],
+        input=json.dumps(request).encode(),
         env=signer_environment(home, environ, AUDIT_LOG),
         cwd=home.root if home.root.exists() else None,
         capture_output=True,
@@ -98,9 +115,9 @@ def make_log_key(home: Home, environ: Mapping[str, str]) -> str:
     if done.returncode:
         raise CliError(said[-1] if said else "the audit-log failed", "nothing was changed", Exit.REFUSED)
     try:
-        return str(json.loads(done.stdout.splitlines()[-1])["successor"])
+        return json.loads(done.stdout.splitlines()[-1])[wanted]
     except (IndexError, ValueError, KeyError) as error:
-        raise CliError("the audit-log failed: it did not say which key it made") from error
+        raise CliError(f"the audit-log failed: `key {verb}` did not answer") from error
 
 
 def ask_running_signer(home: Home, request: Json) -> Json:

@@ -1,6 +1,7 @@
 """`grace keys split`, `backup`, `restore`, `drill`, … on a state folder, with the signer's own commands."""
 
 import json
+import os
 import re
 import socket
 import tempfile
@@ -14,8 +15,11 @@ from grace_audit_log.adapters.log_key import FileLogKeys
 from grace_cli.errors import Exit
 from grace_cli.stack.credentials import write_env_file
 from grace_cli.stack.home import Home
+from grace_cli.stack.signer import back_up_log_keys
+from grace_common.runtime.root_seal import SealedLogKeys
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.tile import TileEdge
 from grace_crypto_signer.adapters import backup_file, key_files
 from grace_crypto_signer.ports import SealedEpoch
 
@@ -51,12 +55,12 @@ def split(run: Run, tmp_path: Path, words: Path) -> list[str]:
     return [option for name in files[1:4] for option in ("--share", str(tmp_path / "shares" / name))]
 
 
-def write_backup(state: Path, file: Path) -> None:
+def write_backup(state: Path, file: Path, log: SealedLogKeys | None = None) -> None:
     """Write a backup as the signer does, of one epoch that no database has to hold."""
     kek = key_files.open_kek(state, state / "kek-passphrase")
     begin = datetime(1970, 1, 1, tzinfo=UTC)
     epoch = SealedEpoch(1, begin, kek.id, *kek.seal(bytes(range(32)), "grace/epoch-seed/v1|1"))
-    file.write_bytes(backup_file.make(state, kek, [epoch], [], datetime.now(UTC)).encode())
+    file.write_bytes(backup_file.make(state, kek, [epoch], [], datetime.now(UTC), log).encode())
 
 
 def test_keys_are_handed_out_backed_up_drilled_and_restored(
@@ -86,6 +90,45 @@ def test_keys_are_handed_out_backed_up_drilled_and_restored(
     assert (state / "notary.sealed.json").read_bytes() == before["notary.sealed.json"]
     assert (state / "kek-passphrase").read_bytes() != before["kek-passphrase"]
     key_files.load(state, state / "kek-passphrase", "grace.local")
+
+
+def test_the_logs_key_comes_into_the_backup_and_back_into_the_audit_logs_folder(
+    run: Run, home: Home, state: Path, words: Path, tmp_path: Path
+) -> None:
+    folder = home.state("audit-log")
+    log = FileLogKeys(folder, "grace.local/log", tuple, home.publication).identity()
+    early = run("keys", "backup", str(tmp_path / "early.json"))
+    assert "start the audit-log first" in str(early.error)
+    (home.publication / "checkpoint").write_bytes(log.checkpoint(TileEdge(), None)[1])
+    shares, passphrases = split(run, tmp_path, words), ("--passphrases", str(words))
+    told = run("keys", "status", "--json").json
+    handed = back_up_log_keys(home, os.environ, told["root"], told["root_opening_key"])
+    assert handed is not None
+    file, old = tmp_path / "backup.json", tmp_path / "old.json"
+    write_backup(state, file, SealedLogKeys.parse(handed))
+    write_backup(state, old)
+    pem = (folder / "log-key.pem").read_bytes()
+    assert pem.splitlines()[1] not in file.read_bytes()
+
+    drilled = run("keys", "drill", str(file), *shares, *passphrases)
+    assert f"The log's key: {log.key}, signed" in drilled.out
+    assert "not in this backup" in run("keys", "drill", str(old), *shares, *passphrases).out
+
+    there = run("keys", "restore", str(file), *shares, *passphrases, "--log-only", "--json")
+    assert there.json["log"] == "restored", "the same keys are there, and the restoration goes on"
+    for one in folder.iterdir():
+        one.unlink()
+    none = run("keys", "restore", str(old), *shares, *passphrases, "--log-only")
+    assert "holds no key of the log" in str(none.error)
+    restored = run("keys", "restore", str(file), *shares, *passphrases, "--log-only")
+    assert f"The log's key is back in {folder}" in restored.out
+    assert (folder / "log-key.pem").read_bytes() == pem
+    assert (folder / "log-key.pem").stat().st_mode & 0o777 == 0o600
+
+    for one in state.iterdir():
+        one.unlink()
+    whole = run("keys", "restore", str(file), *shares, *passphrases)
+    assert "The log's key: there is one here already, which stays." in whole.out
 
 
 def test_a_wrong_share_is_named(run: Run, state: Path, words: Path, tmp_path: Path) -> None:

@@ -197,12 +197,15 @@ def test_a_service_is_not_told_what_belongs_to_the_stack_or_to_another(home: Hom
         "GRACE_LOG_LEVEL": "DEBUG",
         "GRACE_DATABASE_POOL": "4",
         "GRACE_KAFKA_COMPRESSION": "lz4",
+        "GRACE_LOG_KEY_OVERLAP_DAYS": "7",
+        "GRACE_LOG_KEY_CHECKPOINTS": "9",
     }
     told = service_environment("audit-log", 8000, SERVERS, passwords(home, "audit-log"), home, caller)
     assert not {"cloud", "admin", "model", "root"} & set(told.values())
     assert (told["PATH"], told["GRACE_LOG_LEVEL"], told["GRACE_DATABASE_POOL"]) == ("/bin", "DEBUG", "4")
     assert told["GRACE_DATABASE_URL"].endswith("@127.0.0.1:15432/grace")
     assert told["GRACE_KAFKA_COMPRESSION"] == "lz4"
+    assert (told["GRACE_LOG_KEY_OVERLAP_DAYS"], told["GRACE_LOG_KEY_CHECKPOINTS"]) == ("7", "9")
     model_caller = service_environment("code-gen", 8000, SERVERS, passwords(home, "code-gen"), home, caller)
     assert model_caller["GRACE_MODEL_API_KEY"] == "model"
 

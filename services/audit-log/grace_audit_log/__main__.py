@@ -1,5 +1,5 @@
 """Run the audit-log; `migrate` brings its schema up to date, `export DIR` writes the log's static files to a folder,
-`key rotate` makes the key that shall succeed the log's.
+`key rotate` makes the key that shall succeed the log's, `key backup` seals its keys to the root.
 """
 
 import sys

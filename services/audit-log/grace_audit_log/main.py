@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sys
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +19,7 @@ from grace_common.runtime.producer import SealedProducer
 from grace_common.runtime.service import Service
 from grace_common.runtime.stream import RecordStream
 
-from grace_audit_log.adapters import log_key
+from grace_audit_log.adapters import key_backup, log_key
 from grace_audit_log.adapters.announcer import KafkaAnnouncer
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter
 from grace_audit_log.adapters.log_key import FileLogKeys
@@ -30,6 +32,7 @@ from grace_audit_log.handlers.files import publish, publish_authority, published
 from grace_audit_log.handlers.publishing import Publishing
 from grace_audit_log.handlers.recent import RecentEntries
 from grace_audit_log.handlers.sealing import Sealing
+from grace_audit_log.handlers.succession import Succession
 from grace_audit_log.handlers.witnesses import LONGEST_S, Witnesses
 from grace_audit_log.settings import Settings
 
@@ -48,12 +51,13 @@ def build(settings: Settings | None = None) -> Service:
     recent = RecentEntries(publishing_reader)
     sealing = Sealing(writer, reader, log, recent)
     publication = FolderPublication(settings.publication_dir)
+    announcer = KafkaAnnouncer(producer)
     publishing = Publishing(
         sealing,
         publishing_reader,
         recent,
         publication,
-        KafkaAnnouncer(producer),
+        announcer,
         log,
         look_every_s=settings.publish_every_s,
     )
@@ -61,6 +65,10 @@ def build(settings: Settings | None = None) -> Service:
     outside = _outside(demand, publication)
     asking = Witnesses(shelf, demand, outside, patience_s=settings.witness_timeout_s) if demand and outside else None
     cosigned = Cosigned(shelf, log, demand, asking)
+    policy = settings.succession
+    succession = policy and Succession(
+        sealing, reader, log, announcer, SystemClock(), policy, every_s=settings.log_key_every_s
+    )
     return Service(
         settings,
         Database(database_url),
@@ -71,6 +79,7 @@ def build(settings: Settings | None = None) -> Service:
         background=[
             publishing.run,
             *([asking.run] if asking else []),
+            *([succession.run] if succession else []),
             lambda: _held(
                 *(producer.close, writer.release, reader.close, publishing_reader.close),
                 *(witness.close for witness in outside.values()),
@@ -143,9 +152,12 @@ def command(arguments: Sequence[str]) -> str | None:
                 print(f"exported {asyncio.run(export(settings, Path(folder)))} entries to {folder}")
             case ["key", "rotate"]:
                 print(json.dumps(_rotate_key(settings)))
+            case ["key", "backup"]:
+                print(json.dumps(_back_up_keys(settings, sys.stdin.buffer.read())))
             case _:
                 raise Refused(
-                    f"unknown arguments {' '.join(arguments)!r}: `migrate`, `export DIR`, `key rotate`, or none to run"
+                    f"unknown arguments {' '.join(arguments)!r}: `migrate`, `export DIR`, `key rotate`, "
+                    "`key backup`, or none to run"
                 )
     except GraceError as error:
         return str(error)
@@ -161,3 +173,14 @@ def _rotate_key(settings: Settings) -> dict[str, str]:
     """Make the key that shall succeed the log's; it leads once the key directory lists it."""
     leading, successor = log_key.make_successor(settings.state_dir, settings.log_origin, settings.publication_dir)
     return {"log_key": str(leading), "successor": str(successor)}
+
+
+def _back_up_keys(settings: Settings, request: bytes) -> dict[str, object]:
+    """Return the log's keys, sealed to the root that the request names; None before there is a key."""
+    try:
+        asked = json.loads(request)
+        root, opening_key = str(asked["root"]), b64decode(asked["opening_key"], validate=True)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused('the request is malformed: expected {"root": ID, "opening_key": BASE64}') from error
+    made = key_backup.back_up(settings.state_dir, settings.log_origin, settings.publication_dir, opening_key, root)
+    return {"log_keys": None if made is None else made.as_object()}

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from grace_common.transparency.note import NoteSignature
+from grace_common.transparency.directory import KeyDirectory
+from grace_common.transparency.note import NoteSignature, VerifierKey
 
 from grace_audit_log.domain.entry import Entry, Place
 from grace_audit_log.domain.tree import Growth, Head, LogIdentity
@@ -43,6 +44,25 @@ class LogKeys(Protocol):
 
     def settle(self) -> None:
         """Follow what is published, and let go of a key that has ended; once its successor's checkpoint is there."""
+        ...
+
+
+class OwnSuccession(Protocol):
+    """How the log's keys stand, for whoever replaces them by policy."""
+
+    def identity(self) -> LogIdentity:
+        """Return who signs now."""
+        ...
+
+    def directory(self) -> KeyDirectory | None:
+        """Return the newest key directory that is known here; None before the first."""
+        ...
+
+    def successor(self) -> VerifierKey:
+        """Return the key that shall succeed the one that leads; it is made unless it waits already.
+
+        raises  Refused while two keys sign, or none
+        """
         ...
 
 
@@ -93,6 +113,10 @@ class LedgerReader(Entries, Protocol):
 
     async def newest(self) -> Committed | None:
         """Return the newest checkpoint; None before the first start."""
+        ...
+
+    async def committed_at(self, nth: int) -> datetime | None:
+        """Return when the checkpoint was committed that is the n-th, the newest being the first; None: so few are."""
         ...
 
     async def places_of(self, indices: Sequence[int]) -> list[Place]:

@@ -14,10 +14,11 @@ from grace_common.contract.errors import Refused
 from grace_common.contract.events.signature import EntriesNotarized
 from grace_common.contract.events.task import TaskSubmitted
 from grace_common.runtime.clock import SystemClock
+from grace_common.runtime.root_seal import LEADING
 from grace_common.transparency.dsse import verify_envelope
 from grace_common.transparency.statement import OperationKey, read_leaf, verifier_of
 
-from grace_crypto_signer.adapters import backup_file, key_files
+from grace_crypto_signer.adapters import backup_file, key_files, log_keys
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.epoch_store import open_epoch
 from grace_crypto_signer.adapters.share_files import THRESHOLD, HeldShare
@@ -34,11 +35,13 @@ class Drilled:
 
     epochs   seeds that made the same keys as when the backup was taken
     entries  signed by the restored signer, and verified
+    log_key  vkey of the log's key, which signed a checkpoint; None: the backup holds none
     """
 
     epochs: int
     entries: int
     seconds: float
+    log_key: str | None = None
 
 
 def drill(backup: Backup, shares: Sequence[HeldShare], trust_domain: str) -> Drilled:
@@ -57,7 +60,10 @@ def drill(backup: Backup, shares: Sequence[HeldShare], trust_domain: str) -> Dri
         rows, _ = backup_file.waiting_rows(folder)
         keyring = Keyring([open_epoch(stored, vault.kek) for stored in rows])
         entries = sum(_signs(keyring, vault.own, number) for number in range(len(keyring.epochs)))
-    return Drilled(len(keyring.epochs), entries, round(monotonic() - began, 3))
+    if backup.log is not None:
+        log_keys.opened(backup.log, root)
+    log_key = backup.log.vkeys[LEADING] if backup.log is not None else None
+    return Drilled(len(keyring.epochs), entries, round(monotonic() - began, 3), log_key)
 
 
 def _must_not_suffice(backup: Backup, shares: Sequence[HeldShare]) -> None:

@@ -18,13 +18,14 @@ from grace_common.contract.errors import GraceError, Refused, Unready
 from grace_common.runtime.clock import SystemClock
 from grace_common.runtime.database import Database
 from grace_common.runtime.outage import describe_outage, is_outage
+from grace_common.runtime.root_seal import LEADING, LogKeys, SealedLogKeys
 from grace_common.transparency.note import VerifierKey
 from grace_common.transparency.statement import key_id
 from grace_common.transparency.strict import encode_base64
 
 from grace_crypto_signer import ca_change, commands, key_change, rotation
 from grace_crypto_signer import drill as drills
-from grace_crypto_signer.adapters import backup_file, directory_files, key_files, root_files
+from grace_crypto_signer.adapters import backup_file, directory_files, key_files, log_due, log_keys, root_files
 from grace_crypto_signer.adapters.backup_file import Backup
 from grace_crypto_signer.adapters.certificate_store import PostgresCertificates
 from grace_crypto_signer.adapters.epoch_store import PostgresEpochs
@@ -103,18 +104,33 @@ async def backup(settings: Settings, request: KeyRequest) -> Answer:
         certificates = await PostgresCertificates(database).every()
     finally:
         await database.close()
-    made = backup_file.make(settings.state_dir, kek, epochs, certificates, SystemClock().now())
+    log = None if request.log_keys is None else SealedLogKeys.parse(request.log_keys)
+    made = backup_file.make(settings.state_dir, kek, epochs, certificates, SystemClock().now(), log)
     try:
         write_private(file, made.encode())
     except OSError as error:
         raise Refused(f"{file} cannot be written: {error.strerror}; name another place") from error
-    return {"file": str(file), "root": made.root.id, "epochs": len(epochs), "certificates": len(certificates)}
+    return {
+        "file": str(file),
+        "root": made.root.id,
+        "epochs": len(epochs),
+        "certificates": len(certificates),
+        "log_key": log.vkeys[LEADING] if log is not None else None,
+    }
 
 
 async def restore(settings: Settings, request: KeyRequest) -> Answer:
-    """Put the keys of a backup into an empty state folder, under a new passphrase."""
+    """Put the keys of a backup into an empty state folder, under a new passphrase; the log's into the audit-log's.
+
+    A folder with keys of a log is left as it is. With the level `log` the log's keys alone are put back, or refused.
+    """
     found = _backup(request)
     root = found.root.combine(request.held)
+    log = None if found.log is None else log_keys.opened(found.log, root)
+    if request.level == "log":
+        if log is None:
+            raise Refused(f"{request.file} holds no key of the log: it was made without it")
+        return _restore_log(log, request)
     new = _made_passphrase(request)
     async with commands.changing_keys(settings, "keys restore"):  # what was refused until here left no folder
         kek = backup_file.restore(found, root, new, settings.state_dir, settings.trust_domain, SystemClock())
@@ -126,7 +142,23 @@ async def restore(settings: Settings, request: KeyRequest) -> Answer:
         "epochs": len(found.epochs),
         "certificates": len(found.certificates),
         "kept_in": _kept_in(settings, request),
+        **_restore_log_where_there_is_none(log, request),
     }
+
+
+def _restore_log_where_there_is_none(log: LogKeys | None, request: KeyRequest) -> Answer:
+    if log is None or request.log_folder is None:
+        return {"log": "not in the backup" if log is None else "no folder named"}
+    if log_keys.present(request.log_folder):
+        return {"log": "left as it is"}
+    return _restore_log(log, request)
+
+
+def _restore_log(log: LogKeys, request: KeyRequest) -> Answer:
+    if request.log_folder is None:
+        raise Refused("the request names no log_folder, where the log's keys belong: the audit-log's state folder")
+    log_keys.restore(request.log_folder, log)
+    return {"log": "restored", "log_folder": str(request.log_folder), "log_entries": log_keys.entries(log)}
 
 
 async def drill(settings: Settings, request: KeyRequest) -> Answer:
@@ -138,6 +170,7 @@ async def drill(settings: Settings, request: KeyRequest) -> Answer:
         "taken_at": found.made_at.isoformat(),
         "epochs": done.epochs,
         "entries_signed_and_verified": done.entries,
+        "log_key": done.log_key,
         "seconds": done.seconds,
     }
 
@@ -222,14 +255,10 @@ async def _retire_log(settings: Settings, request: KeyRequest) -> Answer:
         witnessed = await PostgresWitnessMemory(database).newest(newest.name)
     finally:
         await database.close()
-    if witnessed is None or witnessed.log_key != newest:
-        raise Unready(
-            f"the witness has cosigned no checkpoint yet that {newest} signed beside the key before it: wait until the "
-            "ledger has the version of the key directory that lists it"
-        )
     vault = key_files.open_vault(settings.state_dir, kek, settings.trust_domain)
     life = timedelta(days=settings.directory_days)
-    directory = directory_files.retire_log(settings.state_dir, vault, root, now, life)
+    witness_goes_by = witnessed.log_key if witnessed is not None else None
+    directory = directory_files.retire_log(settings.state_dir, vault, root, witness_goes_by, now, life)
     return {
         "level": "log",
         "log_key": str(newest),
@@ -288,6 +317,7 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
     return {
         "root": public.id,
         "root_key": encode_base64(public.public_key),
+        "root_opening_key": encode_base64(public.opening_key),
         "root_kept_by_the_signer": root_files.sealed_file(settings.state_dir).exists(),
         "holders": [share["holder"] for share in newest],
         "passphrase_kept_by_the_signer": settings.passphrase_file.exists(),
@@ -303,6 +333,7 @@ async def status(settings: Settings, request: KeyRequest) -> Answer:
             for level, use in rotation.used(settings).items()
         },
         "log": _log_keys(settings),
+        "log_due": due.as_object() if (due := log_due.read(settings.state_dir)) is not None else None,
     }
 
 

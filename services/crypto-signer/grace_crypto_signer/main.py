@@ -22,9 +22,11 @@ from grace_crypto_signer.adapters.producer import KafkaProducer
 from grace_crypto_signer.adapters.published_log import PublishedLog
 from grace_crypto_signer.adapters.sealing import KeyEncryptionKey, LiveKek
 from grace_crypto_signer.adapters.witness_store import PostgresWitnessMemory
+from grace_crypto_signer.handlers.announcements import Announcements
 from grace_crypto_signer.handlers.certifying import Restating, router
 from grace_crypto_signer.handlers.notarizing import Notarizing
 from grace_crypto_signer.handlers.rotating import Rotating
+from grace_crypto_signer.handlers.succession import LogSuccession
 from grace_crypto_signer.handlers.witnessing import Witnessing
 from grace_crypto_signer.ports import Ports
 from grace_crypto_signer.rotation import FileRotation
@@ -67,8 +69,10 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     rotating = Rotating(rotation, uses, clock, settings.policy, every_s=settings.epochs_every_s)
     lost = asyncio.Event()
     restating = Restating(certificates, KafkaProducer(rare_producer), clock, lost, every_s=settings.restate_every_s)
+    memory = PostgresWitnessMemory(database)
+    succession = LogSuccession(keys, memory, clock)
     witnessing = Witnessing(
-        PostgresWitnessMemory(database),
+        memory,
         PublishedLog(settings.publication_dir),
         KafkaProducer(rare_producer),
         f"{settings.trust_domain}/witness",
@@ -79,6 +83,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         log_key=None if settings.witnessed_log is None else VerifierKey.parse(settings.witnessed_log),
         every_s=settings.witness_every_s,
     )
+    announcements = Announcements(witnessing, succession)
     notarized = tuple(topic for topic in TOPICS if topic.notarized)
     return Service(
         settings,
@@ -87,13 +92,14 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         routers=[router],
         streams=[
             RecordStream(settings.service, "notary", notarized, notarizing, most=settings.batch),
-            RecordStream(settings.service, "witness", (LEDGER,), witnessing, wait_s=settings.witness_every_s / 2),
+            RecordStream(settings.service, "witness", (LEDGER,), announcements, wait_s=settings.witness_every_s / 2),
         ],
         background=[
             notarizing.follow_keys,
             rotating.run,
             restating.run,
             witnessing.run,
+            succession.run,
             lambda: _held(notary_producer, rare_producer),
         ],
         checks={"witness": witnessing.check},

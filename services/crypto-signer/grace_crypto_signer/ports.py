@@ -148,6 +148,24 @@ class Rotation(Protocol):
         ...
 
 
+class LogDirectory(Protocol):
+    """What the key directory says of the log's keys, where the audit-log proposes a change of them.
+
+    The root signs it where it is kept here; where people hold it, what they have to do is kept for them. A change that
+    was made before, or is of keys of long ago, is passed over. Raises Unready while another one changes the keys.
+    """
+
+    def succeed_log(self, leading: VerifierKey, successor: VerifierKey, now: datetime) -> None:
+        """List a successor beside the key that leads; raises Refused for one that ended."""
+        ...
+
+    def retire_log(
+        self, leading: VerifierKey, older: VerifierKey, witnessed: VerifierKey | None, now: datetime
+    ) -> None:
+        """End the older key of two; raises Unready until the witness goes by the one that leads (`witnessed`)."""
+        ...
+
+
 class Producer(Protocol):
     """Topics that only this service writes, without an outbox: what goes there can be derived again."""
 

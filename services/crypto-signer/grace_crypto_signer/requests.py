@@ -4,7 +4,7 @@ Arguments and environments show in process lists; standard input and a Unix sock
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from grace_common.contract.envelope import explain
 from grace_common.contract.errors import Refused
@@ -46,8 +46,10 @@ class KeyRequest(_Part):
     shares          three of the root, in place of a passphrase or because the root itself is needed
     passphrase      of the key-encryption key; None: the one in the signer's own file
     new_passphrase  that the key-encryption key gets; None: one is made and kept in the signer's own file
-    level           what to rotate or retire
+    level           what to rotate or retire; `log`: restore the log's keys alone
     log_key         vkey that shall succeed the log's, as the audit-log made it
+    log_keys        what `python -m grace_audit_log key backup` printed of the log's keys, for the backup
+    log_folder      the audit-log's state folder, into which the log's keys of a backup are put back
     told            the services' folders are elsewhere, and name by now which CAs there are
     """
 
@@ -59,6 +61,8 @@ class KeyRequest(_Part):
     new_passphrase: SecretStr | None = Field(default=None, min_length=1)
     level: str | None = None
     log_key: str | None = None
+    log_keys: dict[str, Any] | None = None
+    log_folder: Path | None = None
     told: bool = False
 
     @classmethod

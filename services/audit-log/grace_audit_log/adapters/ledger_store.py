@@ -126,6 +126,7 @@ class PostgresLedgerWriter:
     async def _head(self, connection: Connection) -> Head:
         """Return the newest state, from the right edge of the tree alone: a few hundred hashes at any size."""
         row = await connection.fetchrow("SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        await _require(connection, self._log.identity().least)
         if row is None:
             return await self._commit_empty_tree(connection)
         opened = _own_checkpoint(row["note"], self._log.identity())
@@ -191,6 +192,10 @@ class PostgresLedgerReader:
             f"SELECT {_PLACE_COLUMNS} FROM entry WHERE index >= $1 AND index < $2 ORDER BY index", start, end
         )
         return [Place(*row.values()) for row in rows]
+
+    async def committed_at(self, nth: int) -> datetime | None:
+        rows = await self._fetch("SELECT committed_at FROM checkpoint ORDER BY size DESC OFFSET $1 LIMIT 1", nth - 1)
+        return rows[0]["committed_at"] if rows else None
 
     async def places_of(self, indices: Sequence[int]) -> list[Place]:
         rows = await self._fetch(
@@ -318,6 +323,22 @@ def _own_checkpoint(note: bytes, log: LogIdentity) -> Checkpoint:
             f"{log.key}: an older copy of the state folder was put back; put back the newer one"
         )
     return opened.checkpoint
+
+
+async def _require(connection: Connection, least: Checkpoint | None) -> None:
+    """Raise Refused unless the tables contain the checkpoint with which the log's keys were restored: else they forked.
+
+    Grace's own witness and the published files would notice too, but may be lost with the tables.
+    """
+    if least is None:
+        return
+    root = await connection.fetchval("SELECT root FROM checkpoint WHERE size = $1", least.size)
+    if root != least.root:
+        raise Refused(
+            f"the log's keys were restored, and the database lacks the checkpoint of {least.size} entries that they "
+            "signed before: they would sign another history. Restore the newest copy of that database; if there is "
+            "none, this log has ended: move the log-key files away, and the next start begins a new log with a new key"
+        )
 
 
 @contextmanager

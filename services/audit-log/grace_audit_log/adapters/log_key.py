@@ -1,8 +1,8 @@
 """The log's signing keys: files of mode 0600 in the state folder.
 
-`log-key.pem` leads. `log-key-next.pem` was made by a command and waits until the key directory lists it; then it
-takes the place of the first, which stays as `log-key-before.pem` and signs as well until the directory says that it
-has ended.
+`log-key.pem` leads. `log-key-next.pem` was made, by command or by policy, and waits until the key directory lists it;
+then it takes the place of the first, which stays as `log-key-before.pem` and signs as well until the directory says
+that it has ended.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,25 +22,23 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from grace_common.contract.errors import Refused
-from grace_common.transparency.checkpoint import open_checkpoint
+from grace_common.runtime.root_seal import BEFORE, LEADING, LEAST, NEXT
+from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
 from grace_common.transparency.directory import KeyDirectory, follow_all
 from grace_common.transparency.dsse import DsseEnvelope
 from grace_common.transparency.ed25519 import Sign
-from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.note import Note, VerifierKey
 
 from grace_audit_log.domain.succession import Held, ended, leads, require_in_use
 from grace_audit_log.domain.tree import LogIdentity
 
-LEADING: Final = "log-key.pem"
-BEFORE: Final = "log-key-before.pem"
-NEXT: Final = "log-key-next.pem"
 _log = structlog.get_logger(__name__)
 
 Signer: TypeAlias = tuple[VerifierKey, Sign]
 
 
 class FileLogKeys:
-    """Implements `LogKeys`; the leading key is made where there is none.
+    """Implements `LogKeys` and `OwnSuccession`; the leading key is made where there is none.
 
     A database that a lost key has signed is noticed by the writer, which compares its newest checkpoint with the keys.
 
@@ -75,6 +73,14 @@ class FileLogKeys:
             if self._learn(directories):
                 self._take_up()
             return self.identity()
+
+    def directory(self) -> KeyDirectory | None:
+        with self._one_at_a_time:
+            return self._directory
+
+    def successor(self) -> VerifierKey:
+        with self._one_at_a_time:
+            return make_successor(self._folder, self._origin, self._publication)[1]
 
     def settle(self) -> None:
         with self._one_at_a_time:
@@ -114,7 +120,16 @@ class FileLogKeys:
         others = () if before is None or before[0] == key or ended(before[0], self._directory) else (before,)
         listed = self._directory.log_keys(self._origin) if self._directory is not None else []
         gone = tuple(each for each in listed if ended(each, self._directory))
-        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others, ended=gone)
+        return LogIdentity(key, sign, ca_keys=self._ca_keys, others=others, ended=gone, least=self._least())
+
+    def _least(self) -> Checkpoint | None:
+        """Return the checkpoint that the ledger must contain, as the keys were restored; None where they were not."""
+        try:
+            note = (self._folder / LEAST).read_bytes()
+        except FileNotFoundError:
+            return None
+        # Restored with the keys, of which the one that led then may have ended since; their holder wrote it.
+        return Checkpoint.parse(Note.parse(note).text)
 
     def _held(self) -> Held:
         before, successor = self._load(BEFORE), self._load(NEXT)

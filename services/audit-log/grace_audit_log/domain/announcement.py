@@ -1,4 +1,4 @@
-"""What the audit-log tells the others: `EntriesSealed` and `CheckpointPublished`, as envelope bytes.
+"""What the audit-log tells the others, as envelope bytes: what it sealed and published, what its key is due for.
 
 The ids derive from what is told, so telling it again after a crash repeats them.
 """
@@ -13,7 +13,13 @@ import orjson
 from grace_common.contract import topics
 from grace_common.contract.envelope import MAX_ENVELOPE_BYTES
 from grace_common.contract.events.base import Event
-from grace_common.contract.events.ledger import CheckpointPublished, EntriesSealed
+from grace_common.contract.events.ledger import (
+    CheckpointPublished,
+    EntriesSealed,
+    LogKeyRetirementProposed,
+    LogKeySuccessionProposed,
+)
+from grace_common.transparency.note import VerifierKey
 
 from grace_audit_log.domain.entry import Place
 
@@ -46,6 +52,16 @@ class Voice:
         """Return the envelope that carries a published checkpoint."""
         data = {"tree_size": size, "root_sha256": root.hex(), "checkpoint": note.decode()}
         return self._envelope(CheckpointPublished, str(size), time, orjson.dumps(data))
+
+    def succession_proposed(self, leading: VerifierKey, successor: VerifierKey, time: datetime) -> bytes:
+        """Return the envelope that says which key shall succeed the one that leads."""
+        said = LogKeySuccessionProposed(log_key=str(leading), successor=str(successor))
+        return self._envelope(type(said), said.successor, time, said.model_dump_json().encode())
+
+    def retirement_proposed(self, leading: VerifierKey, older: VerifierKey, time: datetime) -> bytes:
+        """Return the envelope that says which key may end."""
+        said = LogKeyRetirementProposed(log_key=str(leading), older=str(older))
+        return self._envelope(type(said), said.older, time, said.model_dump_json().encode())
 
     def _envelope(self, event: type[Event], what: str, time: datetime, data: bytes) -> bytes:
         attributes: dict[str, Any] = {

@@ -6,6 +6,7 @@ begins anew after a crash gets where it was.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from grace_common.contract.errors import Refused
 from grace_common.transparency.directory import KeyDirectory
@@ -48,3 +49,45 @@ def require_in_use(held: Held, directory: KeyDirectory | None) -> None:
             f"the key directory says that the log's key {held.leading} has ended: an older copy was put back; "
             "put back the key that succeeded it"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessionPolicy:
+    """When the log's key is replaced without a command. Times count from when the key directory lists a key.
+
+    age          at which the next key is made; None: at none
+    checkpoints  signed with it, after which the next key is made; None: after no number
+    overlap      how long two keys sign
+    """
+
+    age: timedelta | None
+    checkpoints: int | None
+    overlap: timedelta
+
+
+def is_due(
+    leading: VerifierKey, directory: KeyDirectory | None, policy: SuccessionPolicy, now: datetime, nth: datetime | None
+) -> bool:
+    """Tell whether the leading key is to be succeeded: it signs alone, and is old or much used.
+
+    nth  when the checkpoint was committed that is the policy's number of them back, the newest being the first
+    """
+    if directory is None or directory.log_keys(leading.name, in_use=True) != [leading]:
+        return False
+    since = _listed_since(leading, directory)
+    return (policy.age is not None and now - since >= policy.age) or (nth is not None and nth >= since)
+
+
+def outlived(
+    leading: VerifierKey, directory: KeyDirectory | None, policy: SuccessionPolicy, now: datetime
+) -> VerifierKey | None:
+    """Return the key that may end, as the leading one has signed beside it for long enough; None: there is none."""
+    in_use = [] if directory is None else directory.log_keys(leading.name, in_use=True)
+    if directory is None or len(in_use) < 2 or in_use[-1] != leading:
+        return None
+    return in_use[0] if now - _listed_since(leading, directory) >= policy.overlap else None
+
+
+def _listed_since(key: VerifierKey, directory: KeyDirectory) -> datetime:
+    [listed] = [one for one in directory.of("log") if (one.name, one.public_key) == (key.name, key.public_key)]
+    return datetime.fromisoformat(listed.not_before)

@@ -20,6 +20,7 @@ class LogIdentity:
     ca_keys     returns the public keys of the CAs under which the statements are signed, 32 raw bytes each
     others      keys that sign beside it: the one that it succeeds, until the key directory says that it has ended
     ended       keys that signed before, as the key directory says: what they signed is this log's
+    least       a checkpoint of this log, with which its keys were restored; None: they are where they were made
     """
 
     key: VerifierKey
@@ -28,6 +29,7 @@ class LogIdentity:
     ca_keys: Callable[[], tuple[bytes, ...]] = tuple
     others: tuple[tuple[VerifierKey, Sign], ...] = ()
     ended: tuple[VerifierKey, ...] = ()
+    least: Checkpoint | None = None
 
     @property
     def keys(self) -> tuple[VerifierKey, ...]:

@@ -15,14 +15,19 @@ def version(
     *in_use: VerifierKey,
     ended: Sequence[VerifierKey] = (),
     signers: Sequence[DirectoryKey] = (),
+    since: str = TIME,
     root: SeededKey = ROOT,
 ) -> bytes:
     """Return the version that follows `before`; the log's keys that ended are listed before those in use.
 
     signers  other keys, as they are to be listed
+    since    when the newest of the log's was listed; the others were at TIME
     """
     listed = [DirectoryKey("log", key.public_key, TIME, LATER, key.name) for key in ended]
-    listed += [DirectoryKey("log", key.public_key, TIME, None, key.name) for key in in_use]
+    times = [*[TIME] * (len(in_use) - 1), since]
+    listed += [
+        DirectoryKey("log", key.public_key, time, None, key.name) for key, time in zip(in_use, times, strict=True)
+    ]
     listed += signers
     previous = digest_of(before[-1]) if before else None
     made = KeyDirectory(len(before) + 1, "grace.local", TIME, EXPIRY, root.public_key, previous, tuple(listed))

@@ -1,5 +1,6 @@
 """Handwritten ports: a ledger in memory that can fail at any step, files in a dictionary, a topic in a list."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,6 +88,9 @@ class MemoryLedger:
     async def places(self, start: int, end: int) -> list[Place]:
         return [_place(index, self.entries[index]) for index in range(start, min(end, len(self.entries)))]
 
+    async def committed_at(self, nth: int) -> datetime | None:
+        return TIME if len(self.heads) >= nth else None
+
     async def places_of(self, indices: Sequence[int]) -> list[Place]:
         return [_place(index, self.entries[index]) for index in indices]
 
@@ -131,10 +135,12 @@ class MemoryTopic:
 
     failures: Failures = field(default_factory=Failures)
     values: list[bytes] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def announce(self, values: Sequence[bytes]) -> None:
         self.failures.step()
         self.values += values
+        self.arrived.set()
         self.failures.step()
 
 

@@ -2,7 +2,8 @@
 
 It holds what the state folder and the database hold, sealed as it is there, but for the passphrase's seal of the
 key-encryption key: a guessed passphrase shall not open a stolen backup. `probes` are ids of keys that the seeds must
-make again, which is how a drill knows that it restored the same ones.
+make again, which is how a drill knows that it restored the same ones. The log's keys are the audit-log's, sealed to the
+root before they reach this service.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +18,10 @@ import orjson
 from grace_common.contract.errors import Refused
 from grace_common.contract.events.identity import CertificateIssued
 from grace_common.runtime.clock import Clock
+from grace_common.runtime.root_seal import SealedLogKeys
 from pydantic import ValidationError
 
-from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses, log_keys, root_files
 from grace_crypto_signer.adapters.epoch_store import open_epoch
 from grace_crypto_signer.adapters.root_files import PublicRoot
 from grace_crypto_signer.adapters.sealing import (
@@ -51,6 +53,7 @@ class Backup:
 
     files   the state folder's, by name
     probes  by epoch's number, the id of the key that the operation PROBE would have in it
+    log     the log's keys, as the audit-log sealed them; None: it gave none
     """
 
     made_at: datetime
@@ -58,6 +61,7 @@ class Backup:
     epochs: Sequence[SealedEpoch]
     certificates: Sequence[CertificateIssued]
     probes: Mapping[int, str]
+    log: SealedLogKeys | None = None
 
     @property
     def root(self) -> PublicRoot:
@@ -72,6 +76,7 @@ class Backup:
             "files": {name: text(data) for name, data in sorted(self.files.items())},
             **_rows(self.epochs, self.certificates),
             "probes": {str(number): id_ for number, id_ in self.probes.items()},
+            **({"log": self.log.as_object()} if self.log is not None else {}),
         }
         return pretty({**content, "sha256": _digest(content)})
 
@@ -89,6 +94,7 @@ class Backup:
                 epochs,
                 certificates,
                 {int(number): id_ for number, id_ in stored["probes"].items()},
+                SealedLogKeys.parse(stored["log"]) if "log" in stored else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Refused(f"{name} is no backup of Grace's keys: {type(error).__name__}: {error}") from error
@@ -100,10 +106,13 @@ def make(
     epochs: Sequence[SealedEpoch],
     certificates: Sequence[CertificateIssued],
     now: datetime,
+    log: SealedLogKeys | None = None,
 ) -> Backup:
     """Return the backup of a state folder and the rows of the database; everything is opened on the way.
 
-    raises  Refused when something does not open, or nobody holds shares that could open the backup
+    log     the log's keys, which only the shares open
+    raises  Refused when something does not open, nobody holds shares that could open the backup, or the log's keys are
+            another Grace's
     """
     if not root_files.read_public(folder).splits:
         raise Refused("nobody holds a share of the root yet, and without shares no backup opens: hand them out first")
@@ -118,7 +127,9 @@ def make(
     files["root.json"] = root_files.public_file(folder).read_bytes()
     if (counted := read_if_there(key_uses.file(folder))) is not None:
         files[key_uses.file(folder).name] = counted
-    return Backup(now, files, epochs, certificates, probes(open_epoch(stored, kek) for stored in epochs))
+    if log is not None:
+        log_keys.require_listed(log, directory_files.newest(folder))
+    return Backup(now, files, epochs, certificates, probes(open_epoch(stored, kek) for stored in epochs), log)
 
 
 def restore(

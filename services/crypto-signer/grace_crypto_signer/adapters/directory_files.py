@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.directory import (
     DirectoryKey,
     KeyDirectory,
@@ -223,9 +223,20 @@ def older_log_keys(folder: Path) -> tuple[VerifierKey, list[VerifierKey]]:
     )
 
 
-def retire_log(folder: Path, vault: Vault, root: Root, now: datetime, life: timedelta) -> KeyDirectory:
-    """Sign the version that says that every key of the log but the newest has ended; raises Refused."""
-    _, older = older_log_keys(folder)
+def retire_log(
+    folder: Path, vault: Vault, root: Root, witnessed: VerifierKey | None, now: datetime, life: timedelta
+) -> KeyDirectory:
+    """Sign the version that says that every key of the log but the newest has ended.
+
+    witnessed  the key of the log that Grace's witness goes by; None: it has cosigned nothing yet
+    raises     Refused when there is none to end, Unready until the witness goes by the newest
+    """
+    newest_key, older = older_log_keys(folder)
+    if witnessed != newest_key:
+        raise Unready(
+            f"the witness has cosigned no checkpoint yet that {newest_key} signed beside the key before it: wait until "
+            "the ledger has the version of the key directory that lists it"
+        )
     known = newest(folder)
     assert known is not None  # it lists those keys
     gone = {(key.name, key.public_key) for key in older}

@@ -1,6 +1,6 @@
 """The signer's own keys while it runs: read from their files again when a command or policy has changed them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,13 +9,15 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.directory import KeyDirectory
 from grace_common.transparency.note import VerifierKey
 
-from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
+from grace_crypto_signer.adapters import directory_files, key_files, key_uses, log_due, root_files
 from grace_crypto_signer.adapters.key_files import Vault
+from grace_crypto_signer.adapters.log_due import LogDue
 from grace_crypto_signer.adapters.sealing import LiveKek, read_if_there
 from grace_crypto_signer.adapters.state_lock import Busy, changing
 from grace_crypto_signer.domain.certificate import Authority
 from grace_crypto_signer.domain.keyring import Level, SigningKey, Use
 from grace_crypto_signer.domain.notary import OwnKeys
+from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.settings import Settings
 
 OWN: Final[Sequence[Level]] = ("notary", "attestation", "witness")  # by a new key and a new version of the directory
@@ -23,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class FileKeys:
-    """Implements `Keys`."""
+    """Implements `Keys` and `LogDirectory`."""
 
     def __init__(self, settings: Settings, kek: LiveKek) -> None:
         self._settings = settings
@@ -54,6 +56,36 @@ class FileKeys:
             except Refused as error:  # the root is being replaced: what was known goes on
                 _log.warning("key_directory_not_followed", why=str(error))
         return [] if known is None else known.log_keys(origin)
+
+    def succeed_log(self, leading: VerifierKey, successor: VerifierKey, now: datetime) -> None:
+        self._change_log(
+            LogDue("rotate", leading, successor),
+            lambda vault, root: directory_files.succeed_log(
+                self._settings.state_dir, vault, root, successor, now, self._life
+            ),
+        )
+
+    def retire_log(
+        self, leading: VerifierKey, older: VerifierKey, witnessed: VerifierKey | None, now: datetime
+    ) -> None:
+        self._change_log(
+            LogDue("retire", leading, older),
+            lambda vault, root: directory_files.retire_log(
+                self._settings.state_dir, vault, root, witnessed, now, self._life
+            ),
+        )
+
+    def _change_log(self, due: LogDue, sign: Callable[[Vault, Root], KeyDirectory]) -> None:
+        folder = self._settings.state_dir
+        if not due.holds(directory_files.newest(folder)):
+            return
+        with changing(folder, "the running signer"):
+            vault = self._opened()
+            if vault.root is not None:
+                made = sign(vault, vault.root)
+                _log.info("log_key_changed", verb=due.verb, log_key=str(due.other), version=made.version)
+            elif log_due.keep(folder, due):
+                _log.warning("log_key_due", log_key=str(due.other), why=f"`grace keys {due.verb} log --share …`")
 
     def renew(self, now: datetime) -> None:
         try:

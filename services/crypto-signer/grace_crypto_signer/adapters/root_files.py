@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from grace_common.contract.errors import Refused
+from grace_common.runtime.root_seal import open_with_root, seal_to_root
 from grace_common.transparency.statement import key_id
 
 from grace_crypto_signer.adapters.sealing import (
@@ -29,7 +28,6 @@ from grace_crypto_signer.domain.root import ROOT_BYTES, Root
 from grace_crypto_signer.ports import Kek
 
 VERSION: Final = 1
-_HPKE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)  # RFC 9180, base mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +48,15 @@ class PublicRoot:
 
     def seal(self, secret: bytes, what: str) -> bytes:
         """Return a secret sealed to the root (HPKE); `what` is bound to it."""
-        return bytes(_HPKE.encrypt(secret, X25519PublicKey.from_public_bytes(self.opening_key), info=self._info(what)))
+        return seal_to_root(secret, self.opening_key, self.id, what)
 
     def open(self, root: Root, sealed: bytes, what: str) -> bytes:
         """Return what was sealed to the root; raises Refused."""
-        try:
-            return bytes(_HPKE.decrypt(sealed, root.opening, info=self._info(what)))
-        except (InvalidTag, ValueError) as error:
-            raise Refused(f"{what} does not open with the root {self.id}") from error
+        return open_with_root(sealed, root.opening, self.id, what)
 
     def combine(self, shares: Sequence[HeldShare]) -> Root:
         """Return the root that the shares make; raises Refused, as `combine_shares`."""
         return combine_shares(shares, self.id, self.splits)
-
-    def _info(self, what: str) -> bytes:
-        return f"{what}|root {self.id}".encode()
 
 
 def public_file(folder: Path) -> Path:

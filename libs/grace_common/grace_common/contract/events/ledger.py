@@ -10,6 +10,9 @@ from grace_common.contract import topics
 from grace_common.contract.events.base import Contract, Event, Sha256
 
 _ID = UUID("019ac000-0000-7000-8000-000000000005")
+_KEY = "grace.local/log+7f2d5fb1+AQABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+_NEXT = "grace.local/log+6854398c+AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
+Vkey = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class SealedEntry(Contract):
@@ -70,3 +73,51 @@ class CheckpointPublished(Event):
     @classmethod
     def example(cls) -> Self:
         return cls(tree_size=1, root_sha256="01" * 32, checkpoint="grace.local/log\n1\nAAAA\n")
+
+
+class LogKeySuccessionProposed(Event):
+    """The log's key is due, and the next one is made: it signs once the key directory lists it.
+
+    Said again until then.
+
+    log_key    vkey of the key that leads
+    successor  vkey of the one that shall succeed it
+    """
+
+    TYPE: ClassVar = "grace.log-key-succession-proposed.v1"
+    TOPIC: ClassVar = topics.LEDGER
+
+    log_key: Vkey
+    successor: Vkey
+
+    @property
+    def partition_key(self) -> str:
+        return "log"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(log_key=_KEY, successor=_NEXT)
+
+
+class LogKeyRetirementProposed(Event):
+    """Two keys have signed the log for long enough: the older may end, which the key directory says.
+
+    Said again until then.
+
+    log_key  vkey of the key that leads
+    older    vkey of the one that signs beside it
+    """
+
+    TYPE: ClassVar = "grace.log-key-retirement-proposed.v1"
+    TOPIC: ClassVar = topics.LEDGER
+
+    log_key: Vkey
+    older: Vkey
+
+    @property
+    def partition_key(self) -> str:
+        return "log"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(log_key=_NEXT, older=_KEY)
