@@ -24,10 +24,8 @@ def version(
     since    when the newest of the log's was listed; the others were at TIME
     """
     listed = [DirectoryKey("log", key.public_key, TIME, LATER, key.name) for key in ended]
-    times = [*[TIME] * (len(in_use) - 1), since]
-    listed += [
-        DirectoryKey("log", key.public_key, time, None, key.name) for key, time in zip(in_use, times, strict=True)
-    ]
+    listed += [DirectoryKey("log", key.public_key, TIME, None, key.name) for key in in_use[:-1]]
+    listed += [DirectoryKey("log", key.public_key, since, None, key.name) for key in in_use[-1:]]
     listed += signers
     previous = digest_of(before[-1]) if before else None
     made = KeyDirectory(len(before) + 1, "grace.local", TIME, EXPIRY, root.public_key, previous, tuple(listed))
