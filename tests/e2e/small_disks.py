@@ -8,6 +8,7 @@ got it then, and the counts of what was acknowledged, lost and doubled.
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,11 +58,14 @@ def _asks_for_space(stack: Stack) -> str:
 
 async def _unready(stack: Stack) -> str:
     """Return why the gateway is not ready, once it knows: what it takes meanwhile rests on PostgreSQL."""
-    async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as http, asyncio.timeout(300):
         while True:
-            answer = await http.get(f"{stack.url}/api/ready", headers={"Authorization": f"Bearer {stack.key('ada')}"})
-            if answer.status_code == 503:
-                return answer.text
+            # What the broker says without a name that its client knows ends a service; until it is back nobody answers.
+            with suppress(httpx.TransportError):
+                asked = {"Authorization": f"Bearer {stack.key('ada')}"}
+                answer = await http.get(f"{stack.url}/api/ready", headers=asked)
+                if answer.status_code == 503:
+                    return answer.text
             await asyncio.sleep(0.2)
 
 

@@ -90,7 +90,7 @@ class FileKeys:
     def renew(self, now: datetime) -> None:
         try:
             with changing(self._settings.state_dir, "the running signer"):
-                self._renew(now)
+                self._renew(now.replace(microsecond=0))  # as commands do: a key must not end before it begins
         except Busy as error:
             _log.info("keys_are_being_changed", by=error.holder)  # the next look finds what is due then
 
