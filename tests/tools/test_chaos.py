@@ -1,10 +1,15 @@
 """What chaos watches with is not blind: a log that shrinks, forks or doubles is found."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from grace_cli.errors import Exit
+from grace_cli.stack.home import Home
+from grace_common.contract.topics import AUDIT_LOG, CRYPTO_SIGNER
 from grace_common.testing.ledger import MemoryLog, SeededKey
 
+from tools.chaos.cut import Cut, Given, give
 from tools.chaos.report import Change, Report, Row
 from tools.chaos.tally import Follower, Log
 
@@ -88,6 +93,21 @@ def test_what_is_not_published_is_no_violation(tmp_path: Path) -> None:
     following.look()
 
     assert (following.checked, following.violations) == (0, [])
+
+
+def test_a_command_is_killed_at_its_moment_and_else_ends_by_itself(tmp_path: Path) -> None:
+    home = Home(tmp_path, tmp_path)
+    for service in (CRYPTO_SIGNER, AUDIT_LOG):
+        home.state(service).mkdir(parents=True)
+    environ = os.environ | {"GRACE_HOME": str(tmp_path)}
+
+    def status(changes: int) -> Given:
+        return give(home, environ, ("keys", "status"), Cut(changes, after_s=0.0))
+
+    assert status(changes=0) == Given(None, {})
+    ended = status(changes=1)  # it changes no file
+    assert ended.code == Exit.REFUSED
+    assert "root.json is missing" in ended.answer["error"]
 
 
 def test_the_table_names_each_death_and_what_was_found() -> None:

@@ -23,7 +23,7 @@ from tools.chaos.tally import Log
 
 LEVELS: Final = ("epoch", "notary", "attestation", "witness", "kek", "ca", "log", "root")
 _LONGEST_PAUSE_S: Final = 3.0
-_CUT_SHARE: Final = 0.4  # of the times that a command is given
+_CUT_SHARE: Final = 0.5  # of the times that a command is given
 _MOST_CHANGES: Final = 10  # of key files, that a command makes before it is cut short
 _LONGEST_COMMAND_S: Final = 1.5
 _LONGEST_STEP_S: Final = 0.03  # from one change of a file to the next
@@ -33,10 +33,9 @@ _AT_ONE_MOMENT: Final = "give the command again"  # the signer has signed a vers
 
 @dataclass
 class Rotations:
-    """Changes keys until it is told that it is enough, and then until so many levels were changed as are wanted.
+    """Changes the keys of so many levels; where these are all, again and again until it is told that it is enough.
 
-    log     as a stranger reads it, who is told of the log's next key and goes by that one from then on
-    levels  how many of them, at the least
+    log  as a stranger reads it, who is told of the log's next key and goes by that one from then on
     """
 
     stack: Stack
@@ -55,15 +54,19 @@ class Rotations:
         while True:
             for level in self.chance.sample(LEVELS, len(LEVELS)):
                 await self._pause()
-                if self._enough.is_set() and sum(row.times > 0 for row in self.rows.values()) >= self.levels:
+                if self._is_done():
                     return
                 await self._change(level)
                 self.rows[level].times += 1
                 self.say(f"another {level} key")
 
     def enough(self) -> None:
-        """Let `run` end once it has done what is wanted at the least."""
+        """Let `run` end once it has changed every level that it should."""
         self._enough.set()
+
+    def _is_done(self) -> bool:
+        changed = sum(row.times > 0 for row in self.rows.values())
+        return changed >= self.levels and (self._enough.is_set() or self.levels < len(LEVELS))
 
     async def _change(self, level: str) -> None:
         match level:
@@ -125,7 +128,8 @@ class Rotations:
     def _cut(self, level: str) -> Cut | None:
         if self.chance.random() > _CUT_SHARE:
             return None
-        changes = 0 if level == "epoch" else self.chance.randint(0, _MOST_CHANGES)
+        # Early ones more often: some commands change two files, others ten.
+        changes = 0 if level == "epoch" else self.chance.randint(0, self.chance.randint(0, _MOST_CHANGES))
         return Cut(changes, self.chance.uniform(0.0, _LONGEST_STEP_S if changes else _LONGEST_COMMAND_S))
 
     async def _in_use(self, level: str) -> int:

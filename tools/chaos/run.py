@@ -32,7 +32,7 @@ async def run(
     """Go through every stage, then kill at random, under load and while keys change; then wait for what is left.
 
     entries  the load goes on until the log has so many
-    levels   of keys that are changed, at the least
+    levels   of keys that are changed; where these are all, again and again
     raises   Impatient when something never comes: a stage, a successor, an entry, another key; RuntimeError when a
              command about keys fails otherwise than it may
     """
