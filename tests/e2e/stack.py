@@ -30,6 +30,7 @@ SETTINGS: Final = {
     "GRACE_SYNTHESIS_CPU_S": "5",
     "GRACE_SYNTHESIS_PATIENCE_S": "1",
     "GRACE_OUTBOX_RESEND_S": "5",
+    "GRACE_EPOCHS_EVERY_S": "2",  # keys that were changed are taken up at once
     "GRACE_REFUSAL_RATE": "1000/second",  # every refusal is stated one by one
     "GRACE_AUTH_FAILURE_RATE": "1000/second",
     "GRACE_STREAM_HEARTBEAT_S": "2",

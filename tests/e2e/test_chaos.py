@@ -1,4 +1,4 @@
-"""A whole Grace under load: it dies at every stage by its own hand, is killed at random, and loses its broker's data.
+"""A whole Grace under load: it dies at every stage, is killed at random, its keys change, its broker loses its data.
 
 Beside what `test_kill.py` shows of one task. `make chaos` is the long form of the first test.
 """
@@ -17,6 +17,7 @@ from tools.chaos.stack import KAFKA, Stack, running
 pytestmark = pytest.mark.stack
 SEED = 20_261_123
 KILLS = 6
+LEVELS = 3
 PAUSE_S = 0.4
 
 
@@ -27,11 +28,14 @@ def own() -> Iterator[Stack]:
         yield stack
 
 
-def test_it_dies_at_every_stage_and_at_random_and_nothing_acknowledged_is_lost_or_doubled(own: Stack) -> None:
-    report = asyncio.run(run(own, seed=SEED, kills=KILLS, entries=0, pause_s=PAUSE_S, say=print))
+def test_it_dies_at_every_stage_and_at_random_while_keys_change_and_nothing_acknowledged_is_lost_or_doubled(
+    own: Stack,
+) -> None:
+    report = asyncio.run(run(own, seed=SEED, kills=KILLS, entries=0, pause_s=PAUSE_S, say=print, levels=LEVELS))
 
     assert [row.what for row in report.stages] == list(STAGES)
     assert sum(row.times for row in report.kills) == KILLS
+    assert sum(row.times > 0 for row in report.changes) == LEVELS
     assert report.acknowledged > 0
     assert report.checkpoints > 0
     assert report.sound, report.text()

@@ -33,8 +33,10 @@ def main() -> int:
         folder = wanted.keep or stack.home.root.parent / "exported"
         _say(f"exporting {report.entries} entries")
         _grace(stack, "ledger", "export", str(folder))
-        report.verdicts = [_grace(stack, "ledger", "verify", str(folder), "--log-key", str(stack.log_key))]
-        report.verdicts += [_grace(stack, "ledger", "verify", "--database", "--tree-only")]
+        report.verdicts = [_grace(stack, "ledger", "verify", str(folder), "--log-key", str(report.log_keys[0]))]
+        # Without the entries nothing vouches for older keys, so they are named.
+        keys = [word for key in report.log_keys for word in ("--log-key", str(key))]
+        report.verdicts += [_grace(stack, "ledger", "verify", "--database", "--tree-only", *keys)]
         report.verdicts += [judge(folder) for judge in judges()]
     print(report.text())
     print("nothing acknowledged was lost or doubled" if report.sound else "CHAOS FOUND A FAULT")

@@ -1,4 +1,4 @@
-"""One run of chaos on a running stack: load, stages, random kills, and what is left in the end."""
+"""One run of chaos on a running stack: load, stages, random kills, changes of keys, and what is left in the end."""
 
 import asyncio
 import random
@@ -11,31 +11,47 @@ from tools.chaos.kills import kill
 from tools.chaos.load import Load
 from tools.chaos.patience import PATIENCE_S, Impatient, until
 from tools.chaos.report import Report
+from tools.chaos.rotations import LEVELS, Rotations
 from tools.chaos.stack import Stack
 from tools.chaos.stages import walk
-from tools.chaos.tally import Folder, Follower, Tally
+from tools.chaos.tally import Follower, Log, Tally
 
 _TALLY_EVERY_S: Final = 0.5
 
 
 async def run(
-    stack: Stack, *, seed: int, kills: int, entries: int, pause_s: float, say: Callable[[str], None]
+    stack: Stack,
+    *,
+    seed: int,
+    kills: int,
+    entries: int,
+    pause_s: float,
+    say: Callable[[str], None],
+    levels: int = len(LEVELS),
 ) -> Report:
-    """Go through every stage, then kill at random, under load; then wait until all that was acknowledged is published.
+    """Go through every stage, then kill at random, under load and while keys change; then wait for what is left.
 
     entries  the load goes on until the log has so many
-    raises   Impatient when something never comes: a stage, a successor, an entry
+    levels   of keys that are changed; where these are all, again and again
+    raises   Impatient when something never comes: a stage, a successor, an entry, another key; RuntimeError when a
+             command about keys fails otherwise than it may
     """
     began = time.monotonic()
     chance = random.Random(seed)
     report = Report(seed)
     async with following(stack) as (follower, tally):
         load = Load(stack, tally, pause_s=pause_s)
-        async with beside(load.run()):
+        # Chances of their own: how long a command takes must not change who is killed.
+        rotations = Rotations(stack, tally.log, random.Random(f"{seed} keys"), say, levels)
+        async with beside(load.run()), asyncio.TaskGroup() as group:
+            group.create_task(rotations.run())
             report.stages = await walk(stack, chance, say)
             report.kills = await kill(stack, chance, kills, say)
             await _until_size(tally, entries, say)
+            rotations.enough()
+        report.changes, report.log_keys = list(rotations.rows.values()), (tally.log.key, *tally.log.older)
         await finish(stack, report, load, tally, follower)
+        await until("checkpoint of the whole log that the witness cosigned", lambda: tally.log.cosigned() >= tally.size)
     report.seconds = time.monotonic() - began
     return report
 
@@ -52,8 +68,8 @@ async def finish(stack: Stack, report: Report, load: Load, tally: Tally, followe
 @asynccontextmanager
 async def following(stack: Stack) -> AsyncIterator[tuple[Follower, Tally]]:
     """Read the published log as a stranger beside the block."""
-    log = Folder(stack.home.publication)
-    follower, tally = Follower(log, stack.log_key), Tally(log, stack.log_key)
+    log = Log(stack.home.publication, stack.log_key)
+    follower, tally = Follower(log), Tally(log)
     async with beside(follower.run(), _tallying(tally)):
         yield follower, tally
 

@@ -28,6 +28,7 @@ SETTINGS: Final = {
     "GRACE_FAILPOINT": LATER,
     "GRACE_RESTART_LONGEST_S": "1",
     "GRACE_OUTBOX_RESEND_S": "10",
+    "GRACE_EPOCHS_EVERY_S": "2",  # keys that were changed are taken up at once
     # limits that would turn the load away
     "GRACE_KEY_RATE": "1000000/second",
     "GRACE_MAX_BACKLOG": "1000000",

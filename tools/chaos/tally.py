@@ -10,7 +10,8 @@ from uuid import UUID
 
 from grace_common.contract.errors import Refused, Unready
 from grace_common.transparency.checkpoint import Checkpoint, open_checkpoint
-from grace_common.transparency.note import VerifierKey
+from grace_common.transparency.directory import KeyDirectory, follow_all
+from grace_common.transparency.note import SignatureType, VerifierKey
 from grace_common.transparency.statement import read_leaf
 from grace_common.transparency.tile import WIDTH, TreeReader
 
@@ -18,17 +19,58 @@ _LOOK_EVERY_S: Final = 0.02
 _SUCCEEDED: Final = "grace.operation-succeeded.v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """The published files; implements the formats' `TileReader`."""
+@dataclass(slots=True)
+class Log:
+    """The published files and the key that a stranger goes by; implements the formats' `TileReader`.
+
+    key    another as soon as the stranger is told of the log's next one, and from then on that one alone
+    older  those before, the newest first
+    """
 
     folder: Path
+    key: VerifierKey
+    older: tuple[VerifierKey, ...] = ()
+
+    def succeed(self, key: VerifierKey) -> None:
+        """Go by the log's next key."""
+        self.older, self.key = (self.key, *self.older), key
 
     def read(self, path: str) -> bytes:
         try:
             return (self.folder / path).read_bytes()
         except FileNotFoundError as error:
             raise Unready(f"{path} is not published") from error
+
+    def note(self) -> tuple[bytes, VerifierKey]:
+        """Return the published checkpoint and the key that must have signed it; raises Unready."""
+        key = self.key
+        note = self.read("checkpoint")
+        if key is not self.key:
+            raise Unready("the stranger was told of another key while the checkpoint was read")
+        return note, key
+
+    def directory(self) -> KeyDirectory | None:
+        """Return the newest key directory, followed from its first version; None before there is one.
+
+        raises  Refused when a version does not follow the one before
+        """
+        signed = [file.read_bytes() for file in sorted((self.folder / "keys").glob("[0-9]*.json"))]
+        return follow_all(signed) if signed else None
+
+    def witness(self) -> VerifierKey | None:
+        """Return the key of Grace's witness that the key directory lists as in use; raises Refused."""
+        known = self.directory()
+        in_use = [] if known is None else [key for key in known.of("witness") if key.not_after is None]
+        return VerifierKey(str(in_use[-1].name), in_use[-1].public_key, SignatureType.COSIGNATURE) if in_use else None
+
+    def cosigned(self) -> int:
+        """Return the size of the published checkpoint that this key cosigned, 0 while there is none."""
+        witness = self.witness()
+        try:
+            note = self.read("checkpoint.cosigned")
+            return open_checkpoint(note, self.key, [witness] if witness else [], quorum=1).checkpoint.size
+        except (Unready, Refused):
+            return 0
 
 
 @dataclass
@@ -39,12 +81,11 @@ class Follower:
     violations  what was ever published that may never be
     """
 
-    log: Folder
-    key: VerifierKey
+    log: Log
     newest: Checkpoint | None = None
     checked: int = 0
     violations: list[str] = field(default_factory=list)
-    _note: bytes = b""
+    _seen: tuple[bytes, VerifierKey] | None = None
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -55,10 +96,10 @@ class Follower:
     def look(self) -> None:
         """Read the checkpoint that is published now, and check it if it is another than the last."""
         try:
-            note = self.log.read("checkpoint")
-            if note == self._note:
+            note, key = self.log.note()
+            if (note, key) == self._seen:
                 return
-            found = open_checkpoint(note, self.key).checkpoint
+            found = open_checkpoint(note, key).checkpoint
             problem = self._problem(found)
         except Unready:
             return  # a partial tile went while this was reading: a newer checkpoint is there
@@ -68,7 +109,7 @@ class Follower:
             self.violations.append(problem)
         else:
             self.checked += 1
-        self._note = note
+        self._seen = note, key
         self.newest = found or self.newest
 
     def _problem(self, found: Checkpoint) -> str | None:
@@ -93,8 +134,7 @@ class Tally:
     succeeded  operations of the gateway whose success is an entry
     """
 
-    log: Folder
-    key: VerifierKey
+    log: Log
     size: int = 0
     seen: set[bytes] = field(default_factory=set)
     doubled: list[str] = field(default_factory=list)
@@ -103,7 +143,7 @@ class Tally:
     def advance(self) -> None:
         """Read the entries that were published since the last call."""
         try:
-            found = open_checkpoint(self.log.read("checkpoint"), self.key).checkpoint
+            found = open_checkpoint(*self.log.note()).checkpoint
             tree = TreeReader(self.log, found.size, found.root)
             for number in range(self.size // WIDTH, (found.size + WIDTH - 1) // WIDTH):
                 self._take(tree.bundle(number)[self.size - number * WIDTH :])

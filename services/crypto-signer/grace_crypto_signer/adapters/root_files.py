@@ -15,6 +15,7 @@ from grace_common.transparency.statement import key_id
 
 from grace_crypto_signer.adapters.sealing import (
     KeyEncryptionKey,
+    drafts,
     octets,
     parse_sealed,
     pretty,
@@ -182,7 +183,8 @@ def record_split(folder: Path, split: SplitRoot) -> PublicRoot:
         public.public_key, public.opening_key, public.made_at, {**public.splits, split.split: split.commitments}
     )
     write_public(folder, known)
-    sealed_file(folder).unlink(missing_ok=True)
+    for file in (sealed_file(folder), *drafts(sealed_file(folder))):
+        file.unlink(missing_ok=True)
     return known
 
 

@@ -150,6 +150,11 @@ def write_private_once(file: Path, data: bytes) -> bool:
     return True
 
 
+def drafts(file: Path) -> list[Path]:
+    """Return what processes have left behind that were killed before a file of theirs appeared."""
+    return list(file.parent.glob(f".{file.name}.*"))
+
+
 def _draft(file: Path, data: bytes) -> Path:
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

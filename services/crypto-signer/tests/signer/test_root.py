@@ -57,6 +57,17 @@ def test_a_root_is_made_at_the_first_start_and_kept_until_it_is_split(folder: Pa
     assert known.combine(held) == root
 
 
+def test_a_root_that_a_killed_process_left_half_written_goes_with_the_root(folder: Path) -> None:
+    root = root_files.load(folder, kek(folder))
+    assert root is not None
+    left = folder / ".root.sealed.json.4711"  # complete, and killed before it took the place of the file
+    left.write_bytes(root_files.sealed_file(folder).read_bytes())
+
+    root_files.record_split(folder, split_root(root, PEOPLE, COST))
+
+    assert not [file.name for file in folder.iterdir() if file.name.lstrip(".").startswith("root.sealed")]
+
+
 def test_the_root_opens_the_key_encryption_key_without_its_passphrase(folder: Path) -> None:
     expected = kek(folder)
     root = root_files.load(folder, expected)
