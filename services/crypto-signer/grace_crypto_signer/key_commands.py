@@ -83,14 +83,17 @@ async def split(settings: Settings, request: KeyRequest) -> Answer:
 async def passphrase(settings: Settings, request: KeyRequest) -> Answer:
     """Give the key-encryption key another passphrase: the one in the request, else one made and kept in the file."""
     kek, new, file = _kek(settings, request), _made_passphrase(request), settings.passphrase_file
-    draft = file.with_name(f"{file.name}.next")
+    draft = key_files.next_passphrase_file(file)
+    if key_files.kek_by_next(settings.state_dir, file) is not None:
+        draft.replace(file)  # before another one is written in its place
     if request.new_passphrase is None:
         write_private(draft, new)  # before it is needed: a crash in between must not lose it
     key_files.write_kek(settings.state_dir, kek, new)
     if request.new_passphrase is None:
         draft.replace(file)
     else:
-        file.unlink(missing_ok=True)
+        for kept in (file, draft):
+            kept.unlink(missing_ok=True)
     return {"kek": kek.id, "kept_in": _kept_in(settings, request)}
 
 

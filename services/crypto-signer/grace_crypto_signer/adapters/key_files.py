@@ -228,8 +228,24 @@ def kek_is_changing(folder: Path) -> bool:
     return bool(newer == described(folder, "kek")[0])
 
 
+def next_passphrase_file(passphrase_file: Path) -> Path:
+    """Return where the next passphrase waits until the key-encryption key is sealed under it."""
+    return passphrase_file.with_name(f"{passphrase_file.name}.next")
+
+
+def kek_by_next(folder: Path, passphrase_file: Path) -> KeyEncryptionKey | None:
+    """Return the key-encryption key where the next passphrase opens it: the change to that one was cut short."""
+    waiting = next_passphrase_file(passphrase_file)
+    try:
+        return kek_by_passphrase(folder, read_passphrase(waiting)) if waiting.exists() else None
+    except Refused:  # it was cut short before the key was sealed under it
+        return None
+
+
 def open_kek(folder: Path, passphrase_file: Path) -> KeyEncryptionKey:
     """Return the key-encryption key; Refused when file or passphrase are missing or do not fit."""
+    if (found := kek_by_next(folder, passphrase_file)) is not None:
+        return found
     return kek_by_passphrase(folder, read_passphrase(passphrase_file), f"the passphrase in {passphrase_file}")
 
 

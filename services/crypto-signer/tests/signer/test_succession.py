@@ -11,11 +11,12 @@ from grace_common.transparency.directory import KeyDirectory, follow
 from grace_crypto_signer import key_commands
 from grace_crypto_signer.adapters import directory_files, key_files, root_files
 from grace_crypto_signer.adapters.keystore import FileKeys
-from grace_crypto_signer.adapters.sealing import LiveKek
+from grace_crypto_signer.adapters.sealing import LiveKek, write_private
 from grace_crypto_signer.adapters.share_files import HeldShare, split_root
 from grace_crypto_signer.domain.root import Root
 from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
+from pydantic import SecretStr
 
 from .examples import TIME
 from .test_backup import COST, DOMAIN, PEOPLE, settings_of
@@ -119,6 +120,26 @@ async def test_a_change_of_the_root_that_was_cut_short_is_finished(settings: Set
     assert answer["root"] == new.signing.key_id
     assert (root_of(settings), newest(settings).version) == (new, 2)
     assert not root_files.next_file(folder).exists()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_a_change_of_the_passphrase_that_was_cut_short_leaves_what_opens_and_is_finished(
+    settings: Settings, sealed: bool
+) -> None:
+    folder, file = settings.state_dir, settings.passphrase_file
+    kek = key_files.open_kek(folder, file)
+    write_private(key_files.next_passphrase_file(file), b"the next one")
+    if sealed:
+        key_files.write_kek(folder, kek, b"the next one")
+    assert key_files.open_kek(folder, file) == kek  # as the signer does when it starts
+
+    await key_commands.passphrase(settings, KeyRequest())
+
+    assert not key_files.next_passphrase_file(file).exists()
+    assert key_files.kek_by_passphrase(folder, key_files.read_passphrase(file)) == kek
+    write_private(key_files.next_passphrase_file(file), b"the next one")
+    await key_commands.passphrase(settings, KeyRequest(new_passphrase=SecretStr("kept by people")))
+    assert not [each.name for each in folder.iterdir() if "passphrase" in each.name]
 
 
 async def test_a_root_that_nobody_was_told_of_is_not_replaced(settings: Settings) -> None:
