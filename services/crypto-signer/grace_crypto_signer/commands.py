@@ -44,9 +44,10 @@ _USAGE: Final = (
 async def changing_keys(settings: Settings, what: str) -> AsyncIterator[None]:
     """Be the only one that changes the keys, after a while of waiting, and write down the seals that this takes.
 
-    raises  Busy
+    raises  Busy, and Refused where the folder is an older copy that cannot go on from what the log has
     """
     async with waiting_to_change(settings.state_dir, what):
+        directory_files.adopt(settings.state_dir, settings.publication_dir)
         try:
             yield
         finally:

@@ -48,9 +48,10 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     reopen = None if settings.sealed else partial(key_files.open_kek, settings.state_dir, settings.passphrase_file)
     kek = LiveKek(opened, reopen)
     keys = FileKeys(settings, kek)
-    keys.own()  # what does not open is told before anything is begun
-    sealer = LivingSealer(settings.identity_dir)
     clock = SystemClock()
+    keys.own()  # what does not open is told before anything is begun
+    keys.begin(clock.now())
+    sealer = LivingSealer(settings.identity_dir)
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     certificates = PostgresCertificates(database)
     uses = KeyUses(settings.state_dir)

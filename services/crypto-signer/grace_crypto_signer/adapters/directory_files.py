@@ -1,6 +1,6 @@
 """The versions of the public key directory, as files: `directory-0001.json` and on, each as the root signed it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,6 +65,38 @@ def newest(folder: Path) -> KeyDirectory | None:
     return found
 
 
+def adopt(folder: Path, publication: Path) -> int:
+    """Take over the versions that lie beside the log and that this folder lacks: an older copy of it was put back.
+
+    returns  how many
+    raises   Refused when they do not follow those here, or the root was replaced since: no other version may be signed
+    """
+    own = signed_versions(folder)
+    newer = [file.read_bytes() for file in _published_after(publication, len(own))]
+    if not newer:
+        return 0
+    root = root_files.read_public(folder)
+    known, *following = [*own[-1:], *newer]
+    found = follow(known, KeyDirectory.parse(DsseEnvelope.parse(known).payload).root, following)
+    if found.root != root.public_key or found.version != len(own) + len(newer):
+        raise Refused(
+            f"the log has version {found.version} of the key directory, of the root {key_id(found.root)}, and {folder} "
+            f"is an older copy with the root {root.id}: put back a newer one"
+        )
+    for version, data in enumerate(newer, len(own) + 1):
+        write_private_once(_file(folder, version), data)
+    return len(newer)
+
+
+def _published_after(publication: Path, version: int) -> Iterator[Path]:
+    while (file := publication / "keys" / f"{(version := version + 1):04}.json").is_file():
+        yield file
+
+
+def _file(folder: Path, version: int) -> Path:
+    return folder / f"directory-{version:04}.json"
+
+
 def log_key(publication: Path) -> VerifierKey | None:
     """Return the log's key as it lies beside the log, None before there is a log; raises Refused."""
     try:
@@ -109,7 +141,7 @@ def sign(folder: Path, directory: KeyDirectory, *roots: Root) -> None:
         raise SignedMeanwhile(f"{name} was signed meanwhile: give the command again")
     if before:
         follow(before[-1], public.public_key, [data])
-    if not write_private_once(folder / f"directory-{directory.version:04}.json", data):
+    if not write_private_once(_file(folder, directory.version), data):
         raise SignedMeanwhile(f"{name} was signed meanwhile: give the command again")
 
 

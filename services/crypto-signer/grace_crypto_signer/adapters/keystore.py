@@ -87,6 +87,33 @@ class FileKeys:
             elif log_due.keep(folder, due):
                 _log.warning("log_key_due", log_key=str(due.other), why=f"`grace keys {due.verb} log --share …`")
 
+    def begin(self, now: datetime) -> None:
+        """See to it that no key signs that has ended: an older copy of the folder may have been put back.
+
+        raises  Refused when one has, and people have to bring the root or a newer copy
+        """
+        folder = self._settings.state_dir
+        with changing(folder, "the signer, which starts"):
+            if adopted := directory_files.adopt(folder, self._settings.publication_dir):
+                _log.warning("older_keys_were_put_back", newer_versions_of_the_key_directory=adopted)
+            ended = self._ended()
+            if ended and "ca" not in ended and root_files.sealed_file(folder).exists():
+                self._renew(now.replace(microsecond=0))
+                return
+        if "ca" in ended:
+            raise Refused(f"the CA of {folder} has ended since this copy of it was made: put back a newer one")
+        if ended:
+            which = " and ".join(f"`grace keys rotate {purpose} --share …`" for purpose in ended)
+            raise Refused(f"keys of {folder} have ended since this copy of it was made: give {which}, then start again")
+
+    def _ended(self) -> list[Level]:
+        """Return of which levels the key here is one that the key directory lists as ended."""
+        folder = self._settings.state_dir
+        known = directory_files.newest(folder)
+        listed = () if known is None else known.keys
+        gone = {(key.purpose, key.key_id) for key in listed if key.not_after is not None}
+        return [level for level in (*OWN, "ca") if (level, key_files.described(folder, level)[0]) in gone]
+
     def renew(self, now: datetime) -> None:
         try:
             with changing(self._settings.state_dir, "the running signer"):
@@ -99,10 +126,11 @@ class FileKeys:
         if root_files.load(folder, self._kek) is None:
             self._tell_what_people_must_do(now)
             return
-        used = key_uses.read(folder)
+        used, ended = key_uses.read(folder), self._ended()
         for purpose in OWN:
             before, made_at = key_files.described(folder, purpose)
-            if why := policy.due(purpose, Use(made_at, used.get(before, 0)), now):
+            due = policy.due(purpose, Use(made_at, used.get(before, 0)), now)
+            if why := "has ended" if purpose in ended else due:
                 made = key_files.make_key(folder, self._kek, purpose, now)
                 _log.info("own_key_made", purpose=purpose, why=why, key_id=made.key_id)
         versions = len(self.directories())

@@ -1,5 +1,6 @@
 """The signer's own keys while it runs, and the versions of the directory that list them."""
 
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from grace_common.contract.errors import Refused, Unready
 from grace_common.testing.clock import FixedClock
 from grace_common.transparency.directory import KeyDirectory, follow
 from grace_common.transparency.note import VerifierKey
+from grace_crypto_signer import commands, key_change
 from grace_crypto_signer.adapters import directory_files, key_files, key_uses, root_files
 from grace_crypto_signer.adapters.keystore import OWN, FileKeys
 from grace_crypto_signer.adapters.sealing import LiveKek, write_private
@@ -202,3 +204,107 @@ def test_a_version_that_was_changed_or_taken_away_is_noticed(settings: Settings)
     file.unlink()
     with pytest.raises(Refused, match="has 1 versions of the key directory, and the newest is 2"):
         keys.renew(TIME + timedelta(days=92))
+
+
+def publish(settings: Settings) -> None:
+    """Publish the versions of the key directory as the audit-log does."""
+    folder = settings.publication_dir / "keys"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, data in enumerate(directory_files.signed_versions(settings.state_dir), 1):
+        (folder / f"{number:04}.json").write_bytes(data)
+
+
+def put_back(copy: Path, settings: Settings) -> FileKeys:
+    """Return the keys of a folder that was replaced by an older copy of it."""
+    shutil.rmtree(settings.state_dir)
+    shutil.copytree(copy, settings.state_dir)
+    return keys_of(settings)
+
+
+@pytest.fixture
+def older(settings: Settings, tmp_path: Path) -> Path:
+    """A copy of the folder, of before the notary's and the attestation's key were replaced."""
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    copy = tmp_path / "copy"
+    shutil.copytree(settings.state_dir, copy)
+    keys.renew(TIME + timedelta(days=91))
+    publish(settings)
+    return copy
+
+
+def test_a_key_that_has_ended_signs_no_more_when_an_older_copy_of_the_folder_is_put_back(
+    settings: Settings, older: Path
+) -> None:
+    versions, lost = directory_files.signed_versions(settings.state_dir), keys_of(settings).own()
+    keys = put_back(older, settings)
+    ended, now = keys.own(), TIME + timedelta(days=92)
+
+    keys.begin(now)
+    keys.begin(now)
+
+    assert directory_files.signed_versions(settings.state_dir)[:2] == versions
+    listed = {key.key_id: key.not_after for key in newest(settings).of("notary")}
+    assert listed[ended.notary.key_id] == (TIME + timedelta(days=91)).isoformat()
+    assert listed[lost.notary.key_id] == now.isoformat()
+    assert listed[keys.own().notary.key_id] is None
+    assert (newest(settings).version, len(listed)) == (3, 3)
+
+
+def test_where_the_root_is_with_people_they_are_told_and_a_command_heals_it(settings: Settings, older: Path) -> None:
+    keys = put_back(older, settings)
+    root = hand_out_the_root(settings)
+
+    with pytest.raises(Refused, match=r"rotate notary --share …` and `grace keys rotate attestation"):
+        keys.begin(TIME)
+    now = TIME + timedelta(days=92)
+    for purpose in ("notary", "attestation"):  # as the commands do
+        key_files.make_key(settings.state_dir, keys._kek, purpose, now)
+    vault = key_files.open_vault(settings.state_dir, keys._kek, DOMAIN)
+    directory_files.renew(settings.state_dir, vault, root, None, now, timedelta(days=365))
+
+    keys.begin(now)
+    assert [key.not_after is None for key in newest(settings).of("notary")] == [False, False, True]
+
+
+async def test_a_command_goes_on_from_what_the_log_has(settings: Settings, older: Path) -> None:
+    put_back(older, settings)
+
+    async with commands.changing_keys(settings, "directory"):
+        assert newest(settings).version == 2
+
+
+def test_an_older_copy_does_not_go_on_where_others_were_signed_since(settings: Settings, older: Path) -> None:
+    keys = put_back(older, settings)
+    keys.renew(TIME + timedelta(days=300))  # another second version than the published one
+    (settings.publication_dir / "keys" / "0003.json").write_bytes(b"{}")
+
+    with pytest.raises(Refused):
+        keys.begin(TIME + timedelta(days=301))
+
+
+def test_an_older_copy_does_not_go_on_under_a_root_that_was_replaced(settings: Settings, older: Path) -> None:
+    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
+    key_change.rotate_root(settings, kek, lambda: root_of(settings))
+    publish(settings)
+
+    with pytest.raises(Refused, match="put back a newer one"):
+        put_back(older, settings).begin(TIME + timedelta(days=92))
+
+
+def test_a_ca_that_has_ended_does_not_begin(settings: Settings, older: Path) -> None:
+    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
+    key_files.prepare_ca(settings.state_dir, kek, DOMAIN, FixedClock(TIME))
+    key_files.enter_ca(settings.state_dir, kek, TIME + timedelta(days=92))
+    key_files.end_other_cas(settings.state_dir, kek)
+    keys_of(settings).renew(TIME + timedelta(days=92))
+    publish(settings)
+
+    with pytest.raises(Refused, match=r"the CA of .* has ended"):
+        put_back(older, settings).begin(TIME + timedelta(days=93))
+
+
+def root_of(settings: Settings) -> Root:
+    root = key_files.load(settings.state_dir, settings.passphrase_file, DOMAIN).root
+    assert root is not None
+    return root
