@@ -47,7 +47,7 @@ def build(settings: Settings | None = None) -> Service:
     # Two connections that read: start-up must not wait for a long publication.
     reader, publishing_reader = PostgresLedgerReader(database_url), PostgresLedgerReader(database_url)
     writer = PostgresLedgerWriter(database_url, log, SystemClock())
-    producer = SealedProducer(settings, LivingSealer(settings.identity_dir))
+    producer = SealedProducer(settings, LivingSealer(settings.identity_dir, lambda key_id: service.knows(key_id)))
     recent = RecentEntries(publishing_reader)
     sealing = Sealing(writer, reader, log, recent)
     publication = FolderPublication(settings.publication_dir)
@@ -69,7 +69,7 @@ def build(settings: Settings | None = None) -> Service:
     succession = policy and Succession(
         sealing, reader, log, announcer, SystemClock(), policy, every_s=settings.log_key_every_s
     )
-    return Service(
+    service = Service(
         settings,
         Database(database_url),
         streams=[
@@ -88,6 +88,7 @@ def build(settings: Settings | None = None) -> Service:
         checks={"publication": publishing.check},
         package="grace_audit_log",
     )
+    return service
 
 
 def _demand(settings: Settings, log: LogIdentity) -> Demand | None:

@@ -1,7 +1,7 @@
 """The commands of deployment: keys, certificates, epochs, tables. They need no broker, and load nothing that does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from importlib.resources import files
@@ -164,24 +164,6 @@ async def _put_back(folder: Path, database: Database, epochs: PostgresEpochs) ->
     print(f"put back from the backup: {missing} of {len(rows)} epochs, and the certificates that were missing")
 
 
-async def certify_services(
-    settings: Settings, kek: Kek, identities: Mapping[str, Path], spent: Collection[str], now: datetime
-) -> Sequence[str]:
-    """Give those services another key and certificate that lack one which lasts, and those that are named; return them.
-
-    spent  services whose key has sealed enough
-    """
-    vault, database = key_files.open_vault(settings.state_dir, kek, settings.trust_domain), _database(settings)
-    try:
-        lacking, _ = await _lacking(vault.authorities, database, identities, now)
-        lacking |= {service: identities[service] for service in spent}
-        if lacking:
-            await _issue(settings, vault, database, lacking, now)
-        return sorted(lacking)
-    finally:
-        await database.close()
-
-
 async def _lacking(
     authorities: Authorities, database: Database, identities: Mapping[str, Path], now: datetime
 ) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -240,7 +222,7 @@ async def certify_again(vault: Vault, database: Database, identities: Mapping[st
         facts = await certificates.certify_again(again)
         await Outbox(database).add([identified(fact) for fact in facts])
     for folder in identities.values():
-        present = identity_files.read(folder, vault.authorities)
+        present = identity_files.certificate(folder, vault.authorities)
         if present is not None and (made := again(present)) is not None:
             identity_files.write_certificate(folder, made)
     return len(facts)

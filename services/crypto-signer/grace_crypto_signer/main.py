@@ -29,7 +29,7 @@ from grace_crypto_signer.handlers.rotating import Rotating
 from grace_crypto_signer.handlers.succession import LogSuccession
 from grace_crypto_signer.handlers.witnessing import Witnessing
 from grace_crypto_signer.ports import Ports
-from grace_crypto_signer.rotation import FileRotation
+from grace_crypto_signer.rotation import FileRotation, issue_apart
 from grace_crypto_signer.sealed import unsealed
 from grace_crypto_signer.settings import Settings
 
@@ -51,7 +51,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     clock = SystemClock()
     keys.own()  # what does not open is told before anything is begun
     keys.begin(clock.now())
-    sealer = LivingSealer(settings.identity_dir)
+    sealer = LivingSealer(settings.identity_dir, lambda key_id: service.knows(key_id))
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     certificates = PostgresCertificates(database)
     uses = KeyUses(settings.state_dir)
@@ -66,7 +66,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         uses,
         keys_every_s=settings.epochs_every_s,
     )
-    rotation = FileRotation(settings, kek)
+    rotation = FileRotation(settings, kek, issue_apart)
     rotating = Rotating(rotation, uses, clock, settings.policy, every_s=settings.epochs_every_s)
     lost = asyncio.Event()
     restating = Restating(certificates, KafkaProducer(rare_producer), clock, lost, every_s=settings.restate_every_s)
@@ -86,7 +86,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
     )
     announcements = Announcements(witnessing, succession)
     notarized = tuple(topic for topic in TOPICS if topic.notarized)
-    return Service(
+    service = Service(
         settings,
         database,
         ports=Ports(keys.authority, certificates, clock, lambda: sealer.key_id, uses),
@@ -107,6 +107,7 @@ def compose(settings: Settings, opened: KeyEncryptionKey) -> Service:
         identity_emptied=lost,
         package="grace_crypto_signer",
     )
+    return service
 
 
 async def _held(*producers: SealedProducer) -> None:

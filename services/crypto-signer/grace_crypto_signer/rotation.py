@@ -1,11 +1,14 @@
 """How far the signer's keys are used, which of them the running signer replaces by itself, and how: as commands do."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from grace_common.contract.errors import Refused
+from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime.identity import Authorities
 
 from grace_crypto_signer import ca_change, commands, key_change
@@ -50,12 +53,14 @@ def command(settings: Settings, level: Level) -> str | None:
 class FileRotation:
     """Implements `Rotation`.
 
-    kek  as the running signer holds it
+    kek    as the running signer holds it
+    issue  gives a service, by its name, another key and certificate in its folder; raises Unready, Refused
     """
 
-    def __init__(self, settings: Settings, kek: LiveKek) -> None:
+    def __init__(self, settings: Settings, kek: LiveKek, issue: Callable[[str, Path], Awaitable[None]]) -> None:
         self._settings = settings
         self._kek = kek
+        self._issue = issue
         self._told: Authorities | None = None  # which CAs there are, as all of what rests on them is known to say
 
     def used(self) -> Mapping[Level, Use]:
@@ -148,23 +153,23 @@ class FileRotation:
         return "the CA before has ended"
 
     async def _certify_services(self, now: datetime) -> str | None:
-        """Give the services whose certificates end soon, or whose keys have sealed enough, others: as `init` does."""
+        """Let those services have others whose certificates end soon, or whose keys have sealed enough."""
         settings, identities = self._settings, self._request.identities
+        if not _opens_alone(settings):
+            return None
         known, counted = key_files.authorities(settings.state_dir), key_uses.read(settings.state_dir)
-        present = {service: identity_files.read(folder, known) for service, folder in identities.items()}
-        policy, spent, lacking = settings.policy, [], []
-        for service, certificate in present.items():
+        policy, due = settings.policy, []
+        for service, folder in identities.items():
+            certificate = identity_files.certificate(folder, known)
             if certificate is None or not lasts(certificate, now):
-                lacking.append(service)
+                due.append(service)
                 continue
             use = Use(certificate.not_valid_before_utc, counted.get(key_of(certificate), 0))
             if policy.due("workload", use, now):
-                spent.append(service)
-        if not lacking and not spent:
-            return None
-        with changing(settings.state_dir, f"{_ME}, which certifies services"):
-            made = await commands.certify_services(settings, self._kek.newest(), identities, spent, now)
-        return f"certificates of {', '.join(made)}" if made else None
+                due.append(service)
+        for service in due:
+            await self._issue(service, identities[service])
+        return f"certificates of {', '.join(due)}" if due else None
 
     @property
     def _request(self) -> KeyRequest:
@@ -184,6 +189,24 @@ class FileRotation:
 def key_of(certificate: x509.Certificate) -> str:
     """Return the id of the key that a certificate is of."""
     return stated(certificate, "").key_id
+
+
+async def issue_apart(service: str, folder: Path) -> None:
+    """Give a service another key and certificate, in a process of its own: the key is in nobody's memory afterwards.
+
+    raises  Unready when that process could not
+    """
+    words = ("-m", "grace_crypto_signer", "issue", service, "--out", str(folder))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise Unready(f"{service} could not be certified: {said.decode(errors='replace').strip()[-500:]}")
 
 
 def _opens_alone(settings: Settings) -> bool:

@@ -230,11 +230,15 @@ class LivingSealer(Sealer):
     """Seals with the key that the workload's files hold now: `issue` replaces them while the process runs.
 
     Looked at before each batch, which costs one `stat`: the certificate is written last, so once it has changed all
-    files are there. What does not belong together, or to these CAs and this service, leaves the key as it is.
+    files are there. What does not belong together, or to these CAs and this service, leaves the key as it is. Another
+    key seals once its certificate is on the bus: what it sealed before, nobody there could check.
+
+    knows  tells whether a key, by its id, is known from the bus
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, knows: Callable[[str], bool]) -> None:
         self._folder = folder
+        self._knows = knows
         self._seen = _stamp(folder / "cert.pem")
         workload = Workload.load(folder)
         self._authorities, self._subject = workload.authorities, workload.certificate.subject
@@ -242,26 +246,30 @@ class LivingSealer(Sealer):
 
     def seal_batch(self, records: Sequence[Outgoing]) -> list[Headers]:
         stamp = _stamp(self._folder / "cert.pem")
-        if stamp is not None and stamp != self._seen:
+        if stamp is not None and stamp != self._seen and self._take_up():
             self._seen = stamp
-            self._take_up()
         return super().seal_batch(records)
 
-    def _take_up(self) -> None:
+    def _take_up(self) -> bool:
+        """Take up what the files hold; return whether that is done with, and not to be tried again."""
         try:
             new = Workload.load(self._folder)
         except (Refused, OSError) as error:
             _log.warning("certificate_not_taken_up", why=str(error))
-            return
+            return True
         known = new.authorities.continues(self._authorities) and new.authorities.issuer_of(new.certificate) is not None
         same = known and new.certificate.subject == self._subject
         if not same or new.certificate.public_key() != new.key.public_key():
             why = f"the files in {self._folder} are another CA's or service's, or do not belong together"
             _log.warning("certificate_not_taken_up", why=why)
-            return
+            return True
+        found = key_id(new.key.public_key())
+        if found != self.key_id and not self._knows(found):
+            return False
         self._authorities = new.authorities
-        self._key, self.key_id = new.key, key_id(new.key.public_key())
+        self._key, self.key_id = new.key, found
         _log.info("certificate_taken_up", key_id=self.key_id, until=new.certificate.not_valid_after_utc.isoformat())
+        return True
 
 
 @dataclass(frozen=True, slots=True)

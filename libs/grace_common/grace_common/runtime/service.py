@@ -104,7 +104,7 @@ class Service:
             own=key_id(workload.key.public_key()),
             emptied=self.identity_emptied,
         )
-        producer = SealedProducer(self.settings, LivingSealer(self.settings.identity_dir))
+        producer = SealedProducer(self.settings, LivingSealer(self.settings.identity_dir, self.knows))
         relay = self._relay = Relay(self.database, self.outbox, producer, resend_s=self.settings.outbox_resend_s)
         listener = listening(self.settings.http_host, self.settings.http_port)
         self.address = listener.getsockname()[:2]
@@ -134,6 +134,10 @@ class Service:
             self._consuming = False
             await self._stop(kafka, deliveries, tasks, http, relay, producer)
             _log.info("stopped")
+
+    def knows(self, key_id: str) -> bool:
+        """Tell whether a key is known to be certified: a certificate of it stands on the identity topic."""
+        return self._identities is not None and key_id in self._identities.directory.keys
 
     def end(self) -> None:
         """Stop gracefully: what SIGTERM does."""

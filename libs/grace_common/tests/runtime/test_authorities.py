@@ -187,7 +187,7 @@ def test_what_is_no_successor_of_the_cas_that_were_known_leaves_them_as_they_are
 @pytest.mark.parametrize("sealed_between", [True, False])
 def test_a_service_seals_on_with_a_renewed_key_after_the_ca_was_replaced(tmp_path: Path, sealed_between: bool) -> None:
     write(GATEWAY, tmp_path)
-    sealer, one = LivingSealer(tmp_path), Outgoing(topics.TASK.name, b"key", b"value")
+    sealer, one = LivingSealer(tmp_path, lambda _: True), Outgoing(topics.TASK.name, b"key", b"value")
     write(replace(again(GATEWAY, "service/gateway"), authorities=BOTH), tmp_path)
     if sealed_between:
         sealer.seal_batch([one])
@@ -202,7 +202,7 @@ def test_a_service_seals_on_with_a_renewed_key_after_the_ca_was_replaced(tmp_pat
 
 def test_a_certificate_of_a_ca_that_its_folder_does_not_name_is_not_taken_up(tmp_path: Path) -> None:
     write(GATEWAY, tmp_path)
-    sealer = LivingSealer(tmp_path)
+    sealer = LivingSealer(tmp_path, lambda _: True)
     write(replace(NEW.issue("service/gateway"), authorities=ONLY_OLD), tmp_path)
 
     sealer.seal_batch([Outgoing(topics.TASK.name, b"key", b"value")])

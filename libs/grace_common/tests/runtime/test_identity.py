@@ -340,7 +340,7 @@ def test_a_key_that_no_ed25519_holder_made_is_refused(world: World) -> None:
 def test_a_renewed_certificate_is_taken_up_with_the_next_batch(world: World, tmp_path: Path) -> None:
     first, second = world.knowing("service/gateway"), world.knowing("service/gateway")
     write(first, tmp_path)
-    sealer = LivingSealer(tmp_path)
+    sealer = LivingSealer(tmp_path, lambda _: True)
     records = [Outgoing(topics.TASK.name, b"key", b"%d" % number) for number in range(3)]
 
     def signers() -> set[str]:
@@ -357,11 +357,27 @@ def test_a_renewed_certificate_is_taken_up_with_the_next_batch(world: World, tmp
     assert signers() == {key_id(second.key.public_key())}
 
 
+def test_another_key_seals_once_its_certificate_is_on_the_bus(world: World, tmp_path: Path) -> None:
+    first, second = world.knowing("service/gateway"), world.knowing("service/gateway")
+    known: set[str] = set()
+    write(first, tmp_path)
+    sealer = LivingSealer(tmp_path, known.__contains__)
+    write(second, tmp_path)
+
+    def sealed_with() -> str:
+        sealer.seal_batch([Outgoing(topics.TASK.name, b"key", b"value")])
+        return sealer.key_id
+
+    assert [sealed_with(), sealed_with()] == [key_id(first.key.public_key())] * 2
+    known.add(key_id(second.key.public_key()))
+    assert sealed_with() == key_id(second.key.public_key())
+
+
 @pytest.mark.parametrize("spoil", ["another CA", "another key", "another service", "damaged"])
 def test_files_that_do_not_belong_together_leave_the_key_as_it_is(world: World, tmp_path: Path, spoil: str) -> None:
     first, other = world.knowing("service/gateway"), Authority().issue("service/gateway")
     write(first, tmp_path)
-    sealer = LivingSealer(tmp_path)
+    sealer = LivingSealer(tmp_path, lambda _: True)
     renewed = world.knowing("service/consensus" if spoil == "another service" else "service/gateway")
     write(other if spoil == "another CA" else renewed, tmp_path)
     if spoil == "another key":

@@ -273,7 +273,7 @@ def retire_log(
     assert known is not None  # it lists those keys
     gone = {(key.name, key.public_key) for key in older}
     keys = tuple(
-        replace(key, not_after=now.isoformat()) if key.purpose == "log" and (key.name, key.public_key) in gone else key
+        _ended(key, now) if key.purpose == "log" and (key.name, key.public_key) in gone else key
         for key in _listed(folder, vault, None, known.keys, now)
     )
     return _signed_next(folder, known, keys, root, now, life)
@@ -322,7 +322,12 @@ def _listed(
         # A log's key stays until people say that it ends: its files may only be out of reach from here.
         key
         if key.not_after or key.purpose == "log" or (key.purpose, key.public_key, key.name) in current
-        else replace(key, not_after=now.isoformat())
+        else _ended(key, now)
         for key in known
     ]
     return (*kept, *(key for key in in_use if (key.purpose, key.public_key, key.name) not in listed))
+
+
+def _ended(key: DirectoryKey, now: datetime) -> DirectoryKey:
+    """Return a key that ends now; one of a second that is still to come, as a CA's change dates some, ends with it."""
+    return replace(key, not_after=max(now, datetime.fromisoformat(key.not_before)).isoformat())

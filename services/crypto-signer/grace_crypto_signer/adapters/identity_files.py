@@ -31,12 +31,20 @@ def write_certificate(folder: Path, certificate: x509.Certificate) -> None:
     write_private(folder / "cert.pem", certificate.public_bytes(Encoding.PEM))
 
 
+def certificate(folder: Path, authorities: Authorities) -> x509.Certificate | None:
+    """Return the certificate in a folder; None unless it is there, whole, and of a CA that counts. Reads no key."""
+    try:
+        found = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if authorities.issuer_of(found) is not None else None
+
+
 def read(folder: Path, authorities: Authorities) -> x509.Certificate | None:
-    """Return the certificate in a folder; None unless it belongs to the key there and to a CA that counts."""
+    """Return the certificate in a folder as `certificate` does; None as well unless it belongs to the key there."""
     try:
         key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
-        certificate = x509.load_pem_x509_certificate((folder / "cert.pem").read_bytes())
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    holds = authorities.issuer_of(certificate) is not None and key.public_key() == certificate.public_key()
-    return certificate if holds else None
+    found = certificate(folder, authorities)
+    return found if found is not None and key.public_key() == found.public_key() else None

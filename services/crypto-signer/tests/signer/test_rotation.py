@@ -50,9 +50,9 @@ class Scene:
         self.settings = self.settings.model_copy(update=changes)
         reopen = partial(key_files.open_kek, self.folder, self.settings.passphrase_file)
         self.kek = LiveKek(reopen(), None if self.settings.sealed else reopen)
-        self.rotating = Rotating(
-            FileRotation(self.settings, self.kek), KeyUses(self.folder), self.clock, self.settings.policy, every_s=9
-        )
+        issue = partial(commands.issue, self.settings)  # here, and not in a process of its own
+        self.rotation = FileRotation(self.settings, self.kek, issue)
+        self.rotating = Rotating(self.rotation, KeyUses(self.folder), self.clock, self.settings.policy, every_s=9)
 
     @property
     def folder(self) -> Path:
@@ -227,7 +227,9 @@ async def test_a_change_of_the_ca_that_was_cut_short_is_finished_at_the_next_loo
 async def test_a_ca_whose_certificates_do_not_reach_the_bus_does_not_end(scene: Scene) -> None:
     await scene.look()
     await scene.send()
-    await FileRotation(scene.settings, scene.kek).replace("ca", datetime.now(UTC))
+    await FileRotation(scene.settings, scene.kek, partial(commands.issue, scene.settings)).replace(
+        "ca", datetime.now(UTC)
+    )
 
     scene.start(ca_overlap_days=0.0)
     await scene.look()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -28,7 +28,7 @@ from grace_crypto_signer.requests import KeyRequest
 from grace_crypto_signer.settings import Settings
 from sqlalchemy import text
 
-from .examples import Stated, entries_of
+from .examples import MemoryUses, Stated, entries_of
 from .test_backup import settings_of
 from .test_handlers import POLICY, MemoryEpochs, MemoryTopics, record
 
@@ -67,7 +67,9 @@ class Grace:
         """Start the notary, which remembers nothing."""
         reopen = partial(key_files.open_kek, self.settings.state_dir, self.settings.passphrase_file)
         self.keys = FileKeys(self.settings, LiveKek(reopen(), reopen))
-        self.notary = Notarizing(MemoryEpochs(), self.keys, self.topics, FixedClock(), POLICY, keys_every_s=1.0)
+        self.notary = Notarizing(
+            MemoryEpochs(), self.keys, self.topics, FixedClock(), POLICY, MemoryUses(), keys_every_s=1.0
+        )
 
     def publish_vkey(self) -> None:
         (self.settings.publication_dir / "vkey").write_text(f"{self.log.named('grace.local/log')}\n")
@@ -103,8 +105,9 @@ class Grace:
                 kek = key_files.open_kek(self.settings.state_dir, self.settings.passphrase_file)
                 vault = key_files.open_vault(self.settings.state_dir, kek, self.settings.trust_domain)
                 assert vault.root is not None
-                life = POLICY.own_age
-                directory_files.retire_log(self.settings.state_dir, vault, vault.root, datetime.now(UTC), life)
+                witnessed, life = self.log.named("grace.local/log"), timedelta(days=365)
+                now = datetime.now(UTC).replace(microsecond=0)
+                directory_files.retire_log(self.settings.state_dir, vault, vault.root, witnessed, now, life)
             case "age":
                 impatient = self.settings.model_copy(update={"own_key_days": 1e-12})
                 kek = key_files.open_kek(self.settings.state_dir, self.settings.passphrase_file)

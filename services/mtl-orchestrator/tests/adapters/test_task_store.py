@@ -187,4 +187,4 @@ async def test_the_migrations_can_be_taken_back(database: Database) -> None:
     async with database.engine.begin() as connection:
         left = await connection.run_sync(down)
 
-    assert set(left) == {"inbox", "outbox", "alembic_version", "alembic_version_runtime"}
+    assert set(left) == {"inbox", "outbox", "outbox_unsent", "alembic_version", "alembic_version_runtime"}
