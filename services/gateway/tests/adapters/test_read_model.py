@@ -1,6 +1,7 @@
 """The read model in a real PostgreSQL: idempotent, indifferent to order, searchable by all that the API offers."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -310,12 +311,25 @@ async def test_dead_letters_policies_and_lessons_are_kept_once(database: Databas
     await views.ping()
 
 
+async def begun(feed: PostgresFeed, database: Database) -> None:
+    """Return once the feed follows: what was written before it began, it hands out to nobody."""
+    for _ in range(300):
+        task_id = uuid4()
+        with feed.watch(task_id) as heard, suppress(TimeoutError):
+            await write(database, "add_facts", *life(task_id))
+            async with asyncio.timeout(0.2):
+                await heard.wait()
+                return
+    raise TimeoutError("the feed does not follow")
+
+
 async def test_listeners_hear_of_every_fact_in_order_and_slow_ones_are_let_go(database: Database) -> None:
     views = PostgresViews(database)
     feed = PostgresFeed(database, views, buffer=4)
     running = asyncio.create_task(feed.run())
     task_id = uuid4()
     try:
+        await begun(feed, database)
         async with asyncio.timeout(30), feed.subscribe() as live, feed.subscribe() as slow:
             with feed.watch(task_id) as heard:
                 await write(database, "add_facts", *life(task_id))
