@@ -54,8 +54,8 @@ from grace_common.runtime.stream import (
 from grace_common.runtime.tables import inbox
 
 MOST_IN_A_TRANSACTION: Final = 128
-MOST_IN_A_BATCH: Final = 512  # of read models, which write them in a statement or two
-_PAUSE_ABOVE, _RESUME_BELOW = 1000, 600
+MOST_IN_A_BATCH: Final = 1024  # of read models, which write them in a statement or two
+_PAUSE_ABOVE, _RESUME_BELOW = 2000, 1200
 Lane = tuple[
     str, int | None
 ]  # a topic, and a partition of it: what is worked off one after the other; None: all of them
@@ -113,7 +113,7 @@ class Delivery(ConsumerRebalanceListener):
 
     def attach(self, kafka: KafkaBroker) -> None:
         self._subscriber = subscribe(
-            kafka, self._settings, self._router.group_id, self._router.topics, self._receive, self, most=500
+            kafka, self._settings, self._router.group_id, self._router.topics, self._receive, self, most=1000
         )
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
