@@ -13,10 +13,9 @@ together: fewer and larger transactions, and each partition in its order still.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid5
 
 import structlog
@@ -62,8 +61,7 @@ Lane = tuple[
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Arrived:
+class Arrived(NamedTuple):  # made for every record that anybody wants
     """A record whose seal holds, with the route that wants it; `content` is what the route's handlers get."""
 
     record: Record

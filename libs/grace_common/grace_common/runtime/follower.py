@@ -29,7 +29,7 @@ from grace_common.runtime.producer import connection
 from grace_common.runtime.settings import Settings
 
 MOST_LAG_S: Final = 0.5
-_ASK_EVERY_S: Final = 0.2  # so that a record hardly ever waits
+_ASK_EVERY_S: Final = 0.3  # so that a record hardly ever waits
 _log = structlog.get_logger(__name__)
 _PARTITION = TopicPartition(topics.IDENTITY.name, 0)
 
