@@ -455,7 +455,7 @@ async def test_every_level_is_replaced_by_age_and_by_count_under_load_and_no_rec
                         sent.append(fact.id)
             await hear(lambda: stated_ids.issuperset(sent))
 
-    key_uses.add(folder, {ids()["kek"]: 990, ids()["witness"]: 1})
+    key_uses.add(folder, {ids()["kek"]: 990, ids()["witness"]: 1, ids()["ca"]: 1})
     await replaced(by_count, levels)
     await replaced(by_age, levels)
 
