@@ -68,9 +68,11 @@ def newest(folder: Path) -> KeyDirectory | None:
 def adopt(folder: Path, publication: Path) -> int:
     """Take over the versions that lie beside the log and that this folder lacks: an older copy of it was put back.
 
-    returns  how many
+    returns  how many; none into a folder without a root, which is filled yet
     raises   Refused when they do not follow those here, or the root was replaced since: no other version may be signed
     """
+    if not root_files.public_file(folder).exists():
+        return 0
     own = signed_versions(folder)
     newer = [file.read_bytes() for file in _published_after(publication, len(own))]
     if not newer:
@@ -81,7 +83,7 @@ def adopt(folder: Path, publication: Path) -> int:
     if found.root != root.public_key or found.version != len(own) + len(newer):
         raise Refused(
             f"the log has version {found.version} of the key directory, of the root {key_id(found.root)}, and {folder} "
-            f"is an older copy with the root {root.id}: put back a newer one"
+            f"is an older copy with the root {root.id}, or another Grace's: put back a newer one"
         )
     for version, data in enumerate(newer, len(own) + 1):
         write_private_once(_file(folder, version), data)

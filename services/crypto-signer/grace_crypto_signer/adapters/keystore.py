@@ -93,18 +93,19 @@ class FileKeys:
         raises  Refused when one has, and people have to bring the root or a newer copy
         """
         folder = self._settings.state_dir
-        with changing(folder, "the signer, which starts"):
-            if adopted := directory_files.adopt(folder, self._settings.publication_dir):
-                _log.warning("older_keys_were_put_back", newer_versions_of_the_key_directory=adopted)
-            ended = self._ended()
-            if ended and "ca" not in ended and root_files.sealed_file(folder).exists():
-                self._renew(now.replace(microsecond=0))
-                return
+        if root_files.next_file(folder).exists():
+            return  # the root is being replaced: that is gone on with first, and each renewal looks again
+        if adopted := directory_files.adopt(folder, self._settings.publication_dir):
+            _log.warning("older_keys_were_put_back", newer_versions_of_the_key_directory=adopted)
+        ended = self._ended()
         if "ca" in ended:
             raise Refused(f"the CA of {folder} has ended since this copy of it was made: put back a newer one")
-        if ended:
+        if ended and not root_files.sealed_file(folder).exists():
             which = " and ".join(f"`grace keys rotate {purpose} --share …`" for purpose in ended)
             raise Refused(f"keys of {folder} have ended since this copy of it was made: give {which}, then start again")
+        if ended:
+            with changing(folder, "the signer, which starts"):
+                self._renew(now.replace(microsecond=0))
 
     def _ended(self) -> list[Level]:
         """Return of which levels the key here is one that the key directory lists as ended."""

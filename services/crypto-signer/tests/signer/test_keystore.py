@@ -292,6 +292,28 @@ def test_an_older_copy_does_not_go_on_under_a_root_that_was_replaced(settings: S
         put_back(older, settings).begin(TIME + timedelta(days=92))
 
 
+async def test_an_empty_folder_may_be_filled_though_the_log_has_versions(settings: Settings, older: Path) -> None:
+    shutil.rmtree(settings.state_dir)
+
+    async with commands.changing_keys(settings, "keys restore"):
+        shutil.copytree(older, settings.state_dir, dirs_exist_ok=True)
+
+    assert newest(settings).version == 1
+
+
+def test_a_signer_begins_whose_root_is_half_replaced_and_goes_on_with_it_later(settings: Settings) -> None:
+    keys = keys_of(settings)
+    keys.renew(TIME)
+    kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
+    vault = key_files.open_vault(settings.state_dir, kek, DOMAIN)
+    new, life = root_files.prepare(settings.state_dir, kek), timedelta(days=365)
+    directory_files.succeed(settings.state_dir, vault, root_of(settings), new, None, TIME, life)
+
+    keys.begin(TIME)
+
+    assert root_files.next_file(settings.state_dir).exists()
+
+
 def test_a_ca_that_has_ended_does_not_begin(settings: Settings, older: Path) -> None:
     kek = key_files.open_kek(settings.state_dir, settings.passphrase_file)
     key_files.prepare_ca(settings.state_dir, kek, DOMAIN, FixedClock(TIME))
