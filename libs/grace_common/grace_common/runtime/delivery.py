@@ -12,6 +12,7 @@ together: fewer and larger transactions, and each partition in its order still.
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -55,9 +56,7 @@ from grace_common.runtime.tables import inbox
 MOST_IN_A_TRANSACTION: Final = 128
 MOST_IN_A_BATCH: Final = 1024  # of read models, which write them in a statement or two
 _PAUSE_ABOVE, _RESUME_BELOW = 2000, 1200
-Lane = tuple[
-    str, int | None
-]  # a topic, and a partition of it: what is worked off one after the other; None: all of them
+Lane = tuple[str, int | None]  # what is worked off one after the other: a partition of a topic; None: all of it
 _log = structlog.get_logger(__name__)
 
 
@@ -145,16 +144,17 @@ class Delivery(ConsumerRebalanceListener):
     async def _receive(self, records: Sequence[Record]) -> None:
         if self._draining:
             return
-        lanes: set[Lane] = set()
+        by_lane: dict[Lane, list[Record]] = defaultdict(list)
         for record in records:
-            lane = self._lane(record.topic, record.partition)
-            lanes.add(lane)
-            self._queues.setdefault(lane, asyncio.Queue()).put_nowait(record)
-        for lane in lanes:
+            by_lane[self._lane(record.topic, record.partition)].append(record)
+        for lane, arrived in by_lane.items():
+            queue = self._queues.setdefault(lane, asyncio.Queue())
+            for record in arrived:
+                queue.put_nowait(record)
             worker = self._workers.get(lane)
             if worker is None or worker.done():
-                self._workers[lane] = asyncio.create_task(self._work(lane, self._queues[lane]))
-            if self._queues[lane].qsize() > _PAUSE_ABOVE:
+                self._workers[lane] = asyncio.create_task(self._work(lane, queue))
+            if queue.qsize() > _PAUSE_ABOVE:
                 consumer = self._subscriber.consumer
                 consumer.pause(*self._partitions(lane, consumer.assignment()))
 
