@@ -28,18 +28,21 @@ class SealedEntry(Contract):
     time: datetime
 
 
-class EntriesSealed(Event):
-    """A run of entries stands in the tree, covered by the signed checkpoint of `tree_size` (at most 100 entries)."""
-
-    TYPE: ClassVar = "grace.entries-sealed.v1"
+class _LogEvent(Event):
     TOPIC: ClassVar = topics.LEDGER
-
-    entries: Annotated[tuple[SealedEntry, ...], Field(min_length=1, max_length=100)]
-    tree_size: Annotated[int, Field(ge=1)]
 
     @property
     def partition_key(self) -> str:
         return "log"
+
+
+class EntriesSealed(_LogEvent):
+    """A run of entries stands in the tree, covered by the signed checkpoint of `tree_size` (at most 100 entries)."""
+
+    TYPE: ClassVar = "grace.entries-sealed.v1"
+
+    entries: Annotated[tuple[SealedEntry, ...], Field(min_length=1, max_length=100)]
+    tree_size: Annotated[int, Field(ge=1)]
 
     @classmethod
     def example(cls) -> Self:
@@ -56,26 +59,21 @@ class EntriesSealed(Event):
         return cls(entries=(entry,), tree_size=1)
 
 
-class CheckpointPublished(Event):
+class CheckpointPublished(_LogEvent):
     """A signed checkpoint and every tile below it are readable as static files."""
 
     TYPE: ClassVar = "grace.checkpoint-published.v1"
-    TOPIC: ClassVar = topics.LEDGER
 
     tree_size: Annotated[int, Field(ge=0)]
     root_sha256: Sha256
     checkpoint: str  # the signed note
-
-    @property
-    def partition_key(self) -> str:
-        return "log"
 
     @classmethod
     def example(cls) -> Self:
         return cls(tree_size=1, root_sha256="01" * 32, checkpoint="grace.local/log\n1\nAAAA\n")
 
 
-class LogKeySuccessionProposed(Event):
+class LogKeySuccessionProposed(_LogEvent):
     """The log's key is due, and the next one is made: it signs once the key directory lists it.
 
     Said again until then.
@@ -85,21 +83,16 @@ class LogKeySuccessionProposed(Event):
     """
 
     TYPE: ClassVar = "grace.log-key-succession-proposed.v1"
-    TOPIC: ClassVar = topics.LEDGER
 
     log_key: Vkey
     successor: Vkey
-
-    @property
-    def partition_key(self) -> str:
-        return "log"
 
     @classmethod
     def example(cls) -> Self:
         return cls(log_key=_KEY, successor=_NEXT)
 
 
-class LogKeyRetirementProposed(Event):
+class LogKeyRetirementProposed(_LogEvent):
     """Two keys have signed the log for long enough: the older may end, which the key directory says.
 
     Said again until then.
@@ -109,14 +102,9 @@ class LogKeyRetirementProposed(Event):
     """
 
     TYPE: ClassVar = "grace.log-key-retirement-proposed.v1"
-    TOPIC: ClassVar = topics.LEDGER
 
     log_key: Vkey
     older: Vkey
-
-    @property
-    def partition_key(self) -> str:
-        return "log"
 
     @classmethod
     def example(cls) -> Self:
