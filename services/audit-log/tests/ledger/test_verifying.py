@@ -1,13 +1,10 @@
 """`grace ledger verify --database` finds every change that an administrator can make, and names it to the entry."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter, connect
 from grace_audit_log.adapters.publication import FolderPublication
@@ -24,6 +21,7 @@ from grace_common.transparency.tile import WIDTH
 
 from .fakes import KEY
 from .statements import CA, entries
+from .tables import Administered
 
 LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: (CA.public_key,))
 SIZE, BATCH = 2 * WIDTH + 88, 100
@@ -31,22 +29,8 @@ REDACTED, BY = 33, 205
 TABLES = ("entry", "payload", "tile", "checkpoint", "redaction")
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The audit-log's tables, which `admin` may change as he likes, and the folder where the log is published."""
-
-    url: str
-    admin: str
-    schema: str
-    folder: Path
-
-    @asynccontextmanager
-    async def changing(self) -> AsyncIterator[Any]:
-        """Yield a super user's connection on which no trigger fires."""
-        connection = await asyncpg.connect(self.admin)
-        await connection.execute(f"SET search_path = {self.schema}; SET session_replication_role = replica")
-        yield connection
-        await connection.close()
+class Tables(Administered):
+    """The administered tables, as these tests verify them."""
 
     def verify(self, *, signer: bool = False, **wanted: Any) -> Report:
         log = FolderLog(self.folder)

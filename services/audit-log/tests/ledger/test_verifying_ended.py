@@ -1,13 +1,11 @@
 """`grace ledger verify --database` knows from the tables when keys ended, and names what they signed afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from grace_audit_log.adapters.ledger_store import PostgresLedgerWriter, connect
 from grace_audit_log.adapters.publication import FolderPublication
@@ -28,6 +26,7 @@ from grace_common.transparency.tile import WIDTH
 from .directories import LATER, version
 from .fakes import KEY
 from .statements import ATTESTER, CA, EVERY, NOTARY, SUBJECT, announced, attested, directory, entries, fact, published
+from .tables import Administered
 
 NEXT_CA, NEXT_NOTARY, NEXT_ATTESTER = SeededKey("next ca"), SeededKey("next notary"), SeededKey("next attestation")
 LOG = LogIdentity(KEY.named("grace.local/log"), KEY.sign, ca_keys=lambda: (NEXT_CA.public_key, CA.public_key))
@@ -83,22 +82,8 @@ def forged(purpose: str, index: int, made: list[Entry]) -> Entry:
     return published(SeededKey("thief"), "notary", CA)
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The audit-log's tables, and the folder where its CAs are published."""
-
-    url: str
-    admin: str
-    schema: str
-    folder: Path
-
-    @asynccontextmanager
-    async def changing(self) -> AsyncIterator[Any]:
-        """Yield a super user's connection on which no trigger fires."""
-        connection = await asyncpg.connect(self.admin)
-        await connection.execute(f"SET search_path = {self.schema}; SET session_replication_role = replica")
-        yield connection
-        await connection.close()
+class Tables(Administered):
+    """The administered tables, as these tests verify them."""
 
     async def append(self, new: Sequence[Entry]) -> None:
         writer = PostgresLedgerWriter(self.url, LOG, FixedClock())

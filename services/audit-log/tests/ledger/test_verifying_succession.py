@@ -1,13 +1,11 @@
 """`grace ledger verify` of a log whose own key was replaced: what an earlier key signed, and who vouches for that."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from grace_audit_log.adapters.ledger_store import PostgresLedgerReader, PostgresLedgerWriter, connect
 from grace_audit_log.adapters.publication import FolderPublication
@@ -29,6 +27,7 @@ from grace_common.transparency.tile import WIDTH
 
 from .directories import version
 from .statements import CA, directory, entries
+from .tables import Administered
 
 ORIGIN = "grace.local/log"
 FIRST, SECOND, STRANGER = SeededKey("first"), SeededKey("second"), SeededKey("stranger")
@@ -65,22 +64,8 @@ def identity(size: int) -> LogIdentity:
     return ALONE if size <= SUCCEEDED_AT else BOTH if size <= ENDED_AT else AFTER
 
 
-@dataclass(frozen=True)
-class Tables:
-    """The audit-log's tables, and the folder where the log is published."""
-
-    url: str
-    admin: str
-    schema: str
-    folder: Path
-
-    @asynccontextmanager
-    async def changing(self) -> AsyncIterator[Any]:
-        """Yield a super user's connection on which no trigger fires."""
-        connection = await asyncpg.connect(self.admin)
-        await connection.execute(f"SET search_path = {self.schema}; SET session_replication_role = replica")
-        yield connection
-        await connection.close()
+class Tables(Administered):
+    """The administered tables, as these tests verify them."""
 
     async def append(self, whole: Sequence[Entry]) -> None:
         """Bring the ledger and the publication up to these entries."""
