@@ -64,14 +64,9 @@ def service_environment(
         "GRACE_SERVICE": service,
         "GRACE_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
         "GRACE_DATABASE_URL": service_url(servers.admin_url, servers.database, service, passwords.database),
-        "GRACE_IDENTITY_DIR": str(home.identity(service)),
-        "GRACE_STATE_DIR": str(home.state(service)),
-        "GRACE_PUBLICATION_DIR": str(home.publication),
-        "GRACE_SCHEMAS_DIR": caller.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
         "GRACE_HTTP_PORT": str(port),
+        **folders(service, home, caller),
     }
-    if service == CRYPTO_SIGNER:
-        own |= {"GRACE_IDENTITIES_DIR": str(home.root / "identity")}
     if servers.authenticates:
         own |= {
             "GRACE_KAFKA_USERNAME": service,
@@ -79,6 +74,19 @@ def service_environment(
             "GRACE_KAFKA_SECURITY_PROTOCOL": servers.kafka_protocol,
         }
     return base_environment(caller) | handed_on | extra_settings(home.credentials / f"{service}.env") | own
+
+
+def folders(service: str, home: Home, caller: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that say where a service's folders are."""
+    found = {
+        "GRACE_IDENTITY_DIR": str(home.identity(service)),
+        "GRACE_STATE_DIR": str(home.state(service)),
+        "GRACE_PUBLICATION_DIR": str(home.publication),
+        "GRACE_SCHEMAS_DIR": caller.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
+    }
+    if service == CRYPTO_SIGNER:
+        found["GRACE_IDENTITIES_DIR"] = str(home.root / "identity")
+    return found
 
 
 def extra_settings(path: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from grace_common.contract.topics import AUDIT_LOG, CRYPTO_SIGNER
 from grace_cli.errors import CliError, Exit
 from grace_cli.stack.command import base_environment
 from grace_cli.stack.credentials import read_env_file
-from grace_cli.stack.environment import SCHEMAS
+from grace_cli.stack.environment import folders
 from grace_cli.stack.home import Home
 
 PACKAGE: Final = "grace_crypto_signer"
@@ -36,16 +36,7 @@ def signer_environment(home: Home, environ: Mapping[str, str], service: str = CR
     raises  CliError when `grace up` never made them
     """
     told = read_env_file(home.credentials / f"{service}.env")
-    own = {
-        "GRACE_SERVICE": service,
-        "GRACE_IDENTITY_DIR": str(home.identity(service)),
-        "GRACE_STATE_DIR": str(home.state(service)),
-        "GRACE_PUBLICATION_DIR": str(home.publication),
-        "GRACE_SCHEMAS_DIR": environ.get("GRACE_SCHEMAS_DIR", str(SCHEMAS)),
-        "GRACE_HTTP_PORT": "0",
-    }
-    if service == CRYPTO_SIGNER:
-        own |= {"GRACE_IDENTITIES_DIR": str(home.root / "identity")}
+    own = {"GRACE_SERVICE": service, "GRACE_HTTP_PORT": "0", **folders(service, home, environ)}
     # Commands about files alone need neither server; the address is only there because every service has one.
     absent = {"GRACE_KAFKA_BOOTSTRAP": "127.0.0.1:1", "GRACE_DATABASE_URL": "postgresql://127.0.0.1:1/grace"}
     return base_environment(environ) | absent | told | own
