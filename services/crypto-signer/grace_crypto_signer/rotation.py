@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
 from grace_common.contract.errors import Refused, Unready
 from grace_common.runtime.identity import Authorities
 
@@ -164,7 +163,7 @@ class FileRotation:
             if certificate is None or not lasts(certificate, now):
                 due.append(service)
                 continue
-            use = Use(certificate.not_valid_before_utc, counted.get(key_of(certificate), 0))
+            use = Use(certificate.not_valid_before_utc, counted.get(stated(certificate, service).key_id, 0))
             if policy.due("workload", use, now):
                 due.append(service)
         for service in due:
@@ -184,11 +183,6 @@ class FileRotation:
         if root is None:
             raise Refused("the root exists as shares alone, and is needed: people have to bring three of them")
         return root
-
-
-def key_of(certificate: x509.Certificate) -> str:
-    """Return the id of the key that a certificate is of."""
-    return stated(certificate, "").key_id
 
 
 async def issue_apart(service: str, folder: Path) -> None:
