@@ -240,6 +240,7 @@ class LivingSealer(Sealer):
         self._folder = folder
         self._knows = knows
         self._seen = _stamp(folder / "cert.pem")
+        self._waiting: str | None = None  # the key that was said to wait
         workload = Workload.load(folder)
         self._authorities, self._subject = workload.authorities, workload.certificate.subject
         super().__init__(workload.key, key_id(workload.key.public_key()))
@@ -265,6 +266,11 @@ class LivingSealer(Sealer):
             return True
         found = key_id(new.key.public_key())
         if found != self.key_id and not self._knows(found):
+            if found != self._waiting:
+                _log.info(
+                    "certificate_waits", key_id=found, why="it is not on the bus yet: the key before goes on sealing"
+                )
+            self._waiting = found
             return False
         self._authorities = new.authorities
         self._key, self.key_id = new.key, found
